@@ -1,0 +1,273 @@
+//! The one codec of a plan, logical and physical: a tag byte says which of our nodes follows, everything else is DataFusion's.
+//! Never carries a file's bytes, a secret or a handle of this process.
+
+use crate::bucket::{BucketScanExec, BucketTable};
+use crate::cogroup::{CogroupExec, CogroupInput, CogroupNode};
+use crate::dedup::{DedupExec, DedupNode, Keep};
+use crate::messages::{self, wire};
+use crate::pinned::PinnedTable;
+use crate::screen::{ScreenExec, ScreenNode};
+use crate::write::WriteNode;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, TableReference, internal_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Extension, LogicalPlan};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::logical_plan::from_proto::parse_expr;
+use datafusion_proto::logical_plan::to_proto::serialize_expr;
+use datafusion_proto::logical_plan::{AsLogicalPlan, LogicalExtensionCodec};
+use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
+use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
+use datafusion_proto::physical_plan::{AsExecutionPlan, PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use datafusion_proto::protobuf::{LogicalExprNode, LogicalPlanNode, PhysicalExprNode, PhysicalPlanNode};
+use prost::Message;
+use std::sync::Arc;
+
+const SCREEN: u8 = 1;
+const DEDUP: u8 = 2;
+const COGROUP: u8 = 3;
+const WRITE: u8 = 4;
+const BUCKET_SCAN: u8 = 5;
+const PINNED: u8 = 6;
+
+/// Logical codec.
+#[derive(Debug, Clone, Default)]
+pub struct LogicalCodec;
+
+/// Physical codec of the operators here.
+#[derive(Debug, Clone, Default)]
+pub struct PhysicalCodec;
+
+fn put(buf: &mut Vec<u8>, tag: u8, message: &impl Message) {
+    buf.push(tag);
+    buf.extend(message.encode_to_vec());
+}
+
+fn split(buf: &[u8]) -> Result<(u8, &[u8])> {
+    match buf.split_first() {
+        Some((tag, rest)) => Ok((*tag, rest)),
+        None => internal_err!("an empty node arrived"),
+    }
+}
+
+impl LogicalExtensionCodec for LogicalCodec {
+    fn try_decode(&self, buf: &[u8], inputs: &[LogicalPlan], ctx: &TaskContext) -> Result<Extension> {
+        let (tag, body) = split(buf)?;
+        let plan = |bytes: &[u8]| LogicalPlanNode::decode(bytes).map_err(wire)?.try_into_logical_plan(ctx, self);
+        let first = || match inputs.first() {
+            Some(input) => Ok(input.clone()),
+            None => internal_err!("a node without its input arrived"),
+        };
+        match tag {
+            SCREEN => {
+                let m = messages::Screen::decode(body).map_err(wire)?;
+                let rules = m
+                    .labels
+                    .into_iter()
+                    .zip(&m.rules)
+                    .map(|(l, r)| Ok((l, parse_expr(&LogicalExprNode::decode(r.as_slice()).map_err(wire)?, ctx, self)?)))
+                    .collect::<Result<_>>()?;
+                Ok(Extension { node: Arc::new(ScreenNode { input: first()?, source: m.source, rules }) })
+            }
+            DEDUP => {
+                let m = messages::Dedup::decode(body).map_err(wire)?;
+                let (keep, buckets) = (keep_of(&m), m.buckets as usize);
+                Ok(Extension { node: Arc::new(DedupNode { input: first()?, source: m.source, key: m.key, keep, buckets }) })
+            }
+            COGROUP => {
+                let m = messages::Cogroup::decode(body).map_err(wire)?;
+                let stages =
+                    m.stages.iter().map(|s| Ok((s.name.clone(), plan(&s.plan)?))).collect::<Result<_>>()?;
+                let (result, buckets, named) = (plan(&m.result)?, m.buckets as usize, named_of(m.inputs));
+                Ok(Extension {
+                    node: Arc::new(CogroupNode { inputs: inputs.to_vec(), named, stages, result, buckets }),
+                })
+            }
+            WRITE => Ok(Extension { node: Arc::new(WriteNode::decode(body, first()?)?) }),
+            _ => internal_err!("a node of another version of strata arrived: tag {tag}"),
+        }
+    }
+
+    fn try_encode(&self, node: &Extension, buf: &mut Vec<u8>) -> Result<()> {
+        let any = node.node.as_any();
+        let plan = |p: &LogicalPlan| Ok::<_, _>(LogicalPlanNode::try_from_logical_plan(p, self)?.encode_to_vec());
+        if let Some(n) = any.downcast_ref::<ScreenNode>() {
+            let labels = n.rules.iter().map(|(l, _)| l.clone()).collect();
+            let rules = n
+                .rules
+                .iter()
+                .map(|(_, e)| Ok(serialize_expr(e, self)?.encode_to_vec()))
+                .collect::<Result<_>>()?;
+            put(buf, SCREEN, &messages::Screen { source: n.source.clone(), labels, rules });
+        } else if let Some(n) = any.downcast_ref::<DedupNode>() {
+            put(buf, DEDUP, &dedup_message(&n.source, &n.key, &n.keep, n.buckets));
+        } else if let Some(n) = any.downcast_ref::<CogroupNode>() {
+            let stages = n.stages.iter().map(|(name, p)| stage(name, plan(p)?)).collect::<Result<_>>()?;
+            put(buf, COGROUP, &cogroup_message(&n.named, stages, plan(&n.result)?, n.buckets));
+        } else if let Some(n) = any.downcast_ref::<WriteNode>() {
+            buf.push(WRITE);
+            buf.extend(n.encode());
+        } else {
+            return internal_err!("the node `{}` has no codec", node.node.name());
+        }
+        Ok(())
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        buf: &[u8],
+        _: &TableReference,
+        _: SchemaRef,
+        _: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let (tag, body) = split(buf)?;
+        match tag {
+            PINNED => Ok(Arc::new(PinnedTable::from_message(messages::Pinned::decode(body).map_err(wire)?)?)),
+            BUCKET_SCAN => {
+                let m = messages::BucketScan::decode(body).map_err(wire)?;
+                Ok(Arc::new(BucketTable { name: m.name, schema: messages::decode_schema(&m.schema)? }))
+            }
+            _ => internal_err!("a table of another version of strata arrived: tag {tag}"),
+        }
+    }
+
+    fn try_encode_table_provider(
+        &self,
+        table: &TableReference,
+        node: Arc<dyn TableProvider>,
+        buf: &mut Vec<u8>,
+    ) -> Result<()> {
+        if let Some(pinned) = node.downcast_ref::<PinnedTable>() {
+            put(buf, PINNED, &pinned.to_message()?);
+        } else if let Some(bucket) = node.downcast_ref::<BucketTable>() {
+            let schema = messages::encode_schema(&bucket.schema)?;
+            put(buf, BUCKET_SCAN, &messages::BucketScan { name: bucket.name.clone(), schema, projection: vec![] });
+        } else {
+            return internal_err!("the table `{table}` is not a pinned list of files: it cannot cross the wire");
+        }
+        Ok(())
+    }
+}
+
+impl PhysicalExtensionCodec for PhysicalCodec {
+    fn try_decode(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &TaskContext,
+        _: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (tag, body) = split(buf)?;
+        let plan = |bytes: &[u8]| PhysicalPlanNode::decode(bytes).map_err(wire)?.try_into_physical_plan(ctx, self);
+        let first = || match inputs.first() {
+            Some(input) => Ok(Arc::clone(input)),
+            None => internal_err!("a node without its input arrived"),
+        };
+        match tag {
+            SCREEN => {
+                let m = messages::Screen::decode(body).map_err(wire)?;
+                let input = first()?;
+                let schema = input.schema();
+                let rule = |r: &Vec<u8>| {
+                    parse_physical_expr(&PhysicalExprNode::decode(r.as_slice()).map_err(wire)?, ctx, &schema, self)
+                };
+                let rules =
+                    m.labels.into_iter().zip(&m.rules).map(|(l, r)| Ok((l, rule(r)?))).collect::<Result<_>>()?;
+                Ok(Arc::new(ScreenExec::new(input, m.source, rules)))
+            }
+            DEDUP => {
+                let m = messages::Dedup::decode(body).map_err(wire)?;
+                let (keep, buckets) = (keep_of(&m), m.buckets as usize);
+                Ok(Arc::new(DedupExec::new(first()?, m.source, m.key, keep, buckets)))
+            }
+            COGROUP => {
+                let m = messages::Cogroup::decode(body).map_err(wire)?;
+                let stages =
+                    m.stages.iter().map(|s| Ok((s.name.clone(), plan(&s.plan)?))).collect::<Result<_>>()?;
+                let (result, buckets) = (plan(&m.result)?, m.buckets as usize);
+                Ok(Arc::new(CogroupExec::try_new(inputs.to_vec(), named_of(m.inputs), stages, result, buckets)?))
+            }
+            BUCKET_SCAN => {
+                let m = messages::BucketScan::decode(body).map_err(wire)?;
+                let projection = m.projection.iter().map(|i| *i as usize).collect();
+                Ok(Arc::new(BucketScanExec::try_new(m.name, messages::decode_schema(&m.schema)?, projection)?))
+            }
+            _ => internal_err!("an operator of another version of strata arrived: tag {tag}"),
+        }
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buf: &mut Vec<u8>,
+        _: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let plan = |p: &Arc<dyn ExecutionPlan>| {
+            Ok::<_, _>(PhysicalPlanNode::try_from_physical_plan(Arc::clone(p), self)?.encode_to_vec())
+        };
+        if let Some(n) = node.downcast_ref::<ScreenExec>() {
+            let labels = n.rules().iter().map(|(l, _)| l.clone()).collect();
+            let rules = n
+                .rules()
+                .iter()
+                .map(|(_, e)| Ok(serialize_physical_expr(e, self)?.encode_to_vec()))
+                .collect::<Result<_>>()?;
+            put(buf, SCREEN, &messages::Screen { source: n.source().to_owned(), labels, rules });
+        } else if let Some(n) = node.downcast_ref::<DedupExec>() {
+            put(buf, DEDUP, &dedup_message(n.source(), n.key(), n.keep(), n.buckets()));
+        } else if let Some(n) = node.downcast_ref::<CogroupExec>() {
+            let stages = n.stages().iter().map(|(name, p)| stage(name, plan(p)?)).collect::<Result<_>>()?;
+            put(buf, COGROUP, &cogroup_message(n.named(), stages, plan(n.result())?, n.buckets()));
+        } else if let Some(n) = node.downcast_ref::<BucketScanExec>() {
+            let schema = messages::encode_schema(n.table_schema())?;
+            let projection = n.projection().iter().map(|i| *i as u64).collect();
+            put(buf, BUCKET_SCAN, &messages::BucketScan { name: n.table().to_owned(), schema, projection });
+        } else {
+            return internal_err!("the operator `{}` has no codec", node.name());
+        }
+        Ok(())
+    }
+}
+
+fn dedup_message(source: &str, key: &[String], keep: &Keep, buckets: usize) -> messages::Dedup {
+    let order = match keep {
+        Keep::Identical => vec![],
+        Keep::First(order) => order.clone(),
+    };
+    let (order, descending) = order.into_iter().unzip();
+    messages::Dedup {
+        source: source.to_owned(),
+        key: key.to_vec(),
+        order,
+        descending,
+        keep_first: matches!(keep, Keep::First(_)),
+        buckets: buckets as u64,
+    }
+}
+
+fn keep_of(m: &messages::Dedup) -> Keep {
+    match m.keep_first {
+        false => Keep::Identical,
+        true => Keep::First(m.order.iter().cloned().zip(m.descending.iter().copied()).collect()),
+    }
+}
+
+fn stage(name: &str, plan: Vec<u8>) -> Result<messages::CogroupStage> {
+    Ok(messages::CogroupStage { name: name.to_owned(), plan })
+}
+
+fn cogroup_message(
+    named: &[CogroupInput],
+    stages: Vec<messages::CogroupStage>,
+    result: Vec<u8>,
+    buckets: usize,
+) -> messages::Cogroup {
+    let inputs =
+        named.iter().map(|n| messages::CogroupInput { name: n.name.clone(), key: n.key.clone() }).collect();
+    messages::Cogroup { inputs, stages, result, buckets: buckets as u64 }
+}
+
+fn named_of(inputs: Vec<messages::CogroupInput>) -> Vec<CogroupInput> {
+    inputs.into_iter().map(|i| CogroupInput { name: i.name, key: i.key }).collect()
+}

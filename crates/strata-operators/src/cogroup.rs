@@ -1,0 +1,307 @@
+//! Several inputs brought together by one key, and a small program of plans run on each bucket of keys: every source is read once, and whatever
+//! is grouped by the key is grouped in cache. Never lets two buckets share a key.
+
+use crate::bucket::BucketTables;
+use crate::gather::Gather;
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchemaRef, DataFusionError, Result, internal_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
+    SendableRecordBatchStream, common,
+};
+use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::{OnceCell, Semaphore};
+
+/// How an input reaches the buckets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct CogroupInput {
+    /// Name that the program's plans scan it by.
+    pub name: String,
+    /// Key column; `None`: every bucket sees the whole input (small tables only).
+    pub key: Option<String>,
+}
+
+/// Logical cogroup. INVARIANT: every plan of the program scans only bucket tables named by an input or an earlier stage, and each row of its
+/// result depends on rows of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct CogroupNode {
+    /// Inputs, as many as `named`.
+    pub inputs: Vec<LogicalPlan>,
+    /// Their names and keys.
+    pub named: Vec<CogroupInput>,
+    /// Tables made on the way, in order.
+    pub stages: Vec<(String, LogicalPlan)>,
+    /// The rows handed on.
+    pub result: LogicalPlan,
+    /// How many buckets the keys are spread over.
+    pub buckets: usize,
+}
+
+/// Physical cogroup.
+#[derive(Debug)]
+pub struct CogroupExec {
+    inputs: Vec<Arc<dyn ExecutionPlan>>,
+    named: Vec<CogroupInput>,
+    stages: Vec<(String, Arc<dyn ExecutionPlan>)>,
+    result: Arc<dyn ExecutionPlan>,
+    buckets: usize,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+    turns: Arc<Semaphore>,
+    shared: Arc<Vec<OnceCell<RecordBatch>>>,
+}
+
+impl UserDefinedLogicalNodeCore for CogroupNode {
+    fn name(&self) -> &str {
+        "Cogroup"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        self.inputs.iter().collect()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.result.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        vec![]
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let inputs: Vec<String> =
+            self.named.iter().map(|i| format!("{} by {}", i.name, i.key.as_deref().unwrap_or("all"))).collect();
+        let stages: Vec<&str> = self.stages.iter().map(|(n, _)| n.as_str()).collect();
+        write!(f, "Cogroup: inputs=[{}] stages=[{}]", inputs.join(", "), stages.join(", "))
+    }
+
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        if inputs.len() != self.named.len() {
+            return internal_err!("a cogroup has {} inputs, not {}", self.named.len(), inputs.len());
+        }
+        Ok(Self { inputs, ..self.clone() })
+    }
+}
+
+impl CogroupExec {
+    /// A cogroup; the plans of the program have one partition each.
+    pub fn try_new(
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+        named: Vec<CogroupInput>,
+        stages: Vec<(String, Arc<dyn ExecutionPlan>)>,
+        result: Arc<dyn ExecutionPlan>,
+        buckets: usize,
+    ) -> Result<Self> {
+        let counts: Vec<usize> = inputs
+            .iter()
+            .zip(&named)
+            .filter(|(_, n)| n.key.is_some())
+            .map(|(i, _)| i.properties().partitioning.partition_count())
+            .collect();
+        let partitions = counts.iter().copied().max().unwrap_or(1);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(result.schema()),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        let shared = named.iter().map(|_| OnceCell::new()).collect();
+        Ok(Self {
+            inputs,
+            named,
+            stages,
+            result,
+            buckets,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+            turns: Arc::new(Semaphore::new(crate::turns())),
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Names and keys of the inputs.
+    pub fn named(&self) -> &[CogroupInput] {
+        &self.named
+    }
+
+    /// Tables made on the way.
+    pub fn stages(&self) -> &[(String, Arc<dyn ExecutionPlan>)] {
+        &self.stages
+    }
+
+    /// Plan of the rows handed on.
+    pub fn result(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.result
+    }
+
+    /// How many buckets the keys are spread over.
+    pub fn buckets(&self) -> usize {
+        self.buckets
+    }
+
+    /// The key of input `i` over its columns; `None` where every bucket sees all of it.
+    pub fn key_expr(&self, i: usize) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        match &self.named[i].key {
+            None => Ok(None),
+            Some(key) => Ok(Some(Arc::new(Column::new_with_schema(key, &self.inputs[i].schema())?))),
+        }
+    }
+
+    fn distribution(&self, i: usize) -> Distribution {
+        match self.key_expr(i) {
+            Ok(Some(key)) => Distribution::HashPartitioned(vec![key]),
+            _ => Distribution::SinglePartition,
+        }
+    }
+}
+
+impl DisplayAs for CogroupExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        let stages: Vec<&str> = self.stages.iter().map(|(n, _)| n.as_str()).collect();
+        write!(f, "CogroupExec: stages=[{}]", stages.join(", "))
+    }
+}
+
+impl ExecutionPlan for CogroupExec {
+    fn name(&self) -> &str {
+        "CogroupExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new((0..self.inputs.len()).map(|i| self.distribution(i)).collect())
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.inputs.iter().collect()
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::try_new(
+            children,
+            self.named.clone(),
+            self.stages.clone(),
+            Arc::clone(&self.result),
+            self.buckets,
+        )?))
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let mut gathers = vec![];
+        for (i, input) in self.inputs.iter().enumerate() {
+            if self.named[i].key.is_some() {
+                let stream = input.execute(partition, Arc::clone(&context))?;
+                let gather =
+                    Gather::new("cogroup", input.schema(), partition, &self.metrics, Arc::clone(&context));
+                gathers.push((i, gather.take_all(stream)));
+            }
+        }
+        let program = Program {
+            inputs: self.inputs.clone(),
+            named: self.named.clone(),
+            stages: self.stages.clone(),
+            result: Arc::clone(&self.result),
+            shared: Arc::clone(&self.shared),
+            context,
+        };
+        let turns = Arc::clone(&self.turns);
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        let busy = MetricBuilder::new(&self.metrics).subset_time("program_time", partition);
+        let stream = stream::once(async move {
+            let (names, futures): (Vec<usize>, Vec<_>) = gathers.into_iter().unzip();
+            let gathered = try_join_all(futures).await?;
+            let Ok(_turn) = turns.acquire_owned().await else { return internal_err!("the cogroup was closed") };
+            let _timer = busy.timer();
+            // The result of a bucket is complete before the turn is given back, so that nobody waits for a bucket that waits for its reader.
+            let batches = program.run(names.into_iter().zip(gathered).collect()).await?;
+            batches.iter().for_each(|b| baseline.record_output(b.num_rows()));
+            Ok::<_, DataFusionError>(stream::iter(batches.into_iter().map(Ok)))
+        })
+        .try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+    }
+}
+
+struct Program {
+    inputs: Vec<Arc<dyn ExecutionPlan>>,
+    named: Vec<CogroupInput>,
+    stages: Vec<(String, Arc<dyn ExecutionPlan>)>,
+    result: Arc<dyn ExecutionPlan>,
+    shared: Arc<Vec<OnceCell<RecordBatch>>>,
+    context: Arc<TaskContext>,
+}
+
+impl Program {
+    async fn run(&self, gathered: Vec<(usize, Gather)>) -> Result<Vec<RecordBatch>> {
+        let tables = Arc::new(BucketTables::default());
+        let mut held = vec![];
+        for (i, gather) in gathered {
+            let loaded = gather.load().await?;
+            tables.insert(&self.named[i].name, loaded.batch);
+            held.push(loaded._reservation);
+        }
+        for (i, named) in self.named.iter().enumerate().filter(|(_, n)| n.key.is_none()) {
+            tables.insert(&named.name, self.shared_input(i).await?);
+        }
+        let context = self.bucket_context(&tables);
+        for (name, plan) in &self.stages {
+            let batches = run_plan(plan, &context).await?;
+            tables.insert(name, concat_batches(&plan.schema(), &batches)?);
+        }
+        run_plan(&self.result, &context).await
+    }
+
+    async fn shared_input(&self, i: usize) -> Result<RecordBatch> {
+        let input = &self.inputs[i];
+        let load = || async {
+            let batches = common::collect(input.execute(0, Arc::clone(&self.context))?).await?;
+            Ok::<_, DataFusionError>(concat_batches(&input.schema(), &batches)?)
+        };
+        Ok(self.shared[i].get_or_try_init(load).await?.clone())
+    }
+
+    fn bucket_context(&self, tables: &Arc<BucketTables>) -> Arc<TaskContext> {
+        let config = self.context.session_config().clone().with_extension(Arc::clone(tables));
+        Arc::new(TaskContext::clone(&self.context).with_session_config(config))
+    }
+}
+
+async fn run_plan(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<RecordBatch>> {
+    // Joins keep their build side inside the plan: each bucket needs a plan with none.
+    let plan = reset_plan_states(Arc::clone(plan))?;
+    let mut batches = vec![];
+    let mut stream = plan.execute(0, Arc::clone(context))?;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        if batch.num_rows() > 0 {
+            batches.push(batch);
+        }
+    }
+    Ok(batches)
+}

@@ -1,0 +1,210 @@
+//! A flat table of what was seen per (group, value), the state under `count_distinct` and `mode_of`. Never holds a container per group.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::filter;
+use arrow::datatypes::Field;
+use datafusion::common::{Result, exec_err, resources_err};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::aggregate::each_included;
+use super::values::{HASHER, Key, Values};
+
+/// Below this many slots a table is not made smaller.
+const SMALL: usize = 1_024;
+
+struct Seen<N, C> {
+    group: u32,
+    key: N,
+    count: C,
+}
+
+/// What is kept per (group, value): `()` or a count.
+pub(super) trait Count: Copy + Default + Send + Sync + 'static {
+    fn add(&mut self, other: Self);
+}
+
+impl Count for () {
+    fn add(&mut self, (): Self) {}
+}
+
+impl Count for i64 {
+    fn add(&mut self, other: Self) {
+        *self += other;
+    }
+}
+
+/// Per group, its distinct values.
+pub(super) struct Tally<N, V, C> {
+    pub(super) values: V,
+    table: HashTable<Seen<N, C>>,
+    /// Distinct values of each group.
+    sizes: Vec<i64>,
+    /// The number in the table of the first group: forgetting groups renumbers none. It wraps.
+    base: u32,
+}
+
+/// Distinct values of each group in ascending order, one group after another.
+pub(super) struct Lists<N, C> {
+    pub(super) offsets: Vec<i32>,
+    pub(super) keys: Vec<N>,
+    pub(super) counts: Vec<C>,
+}
+
+impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
+    pub(super) fn new(values: V) -> Self {
+        Self { values, table: HashTable::new(), sizes: Vec::new(), base: 0 }
+    }
+
+    pub(super) fn groups(&self) -> usize {
+        self.sizes.len()
+    }
+
+    pub(super) fn grow(&mut self, groups: usize) {
+        self.sizes.resize(groups, 0);
+    }
+
+    /// Distinct values of each group.
+    pub(super) fn sizes(&self) -> &[i64] {
+        &self.sizes
+    }
+
+    /// Adds `count` for each included row's value.
+    pub(super) fn update(
+        &mut self,
+        array: &ArrayRef,
+        groups: &[usize],
+        included: Option<&NullBuffer>,
+        count: C,
+    ) -> Result<()> {
+        let keys = self.values.keys(array, included)?;
+        each_included(groups, included, |row, group| self.add(group, keys[row], count));
+        Ok(())
+    }
+
+    /// Adds the lists that `column` made: `counts[i]` for each value of a list, or the default without counts.
+    pub(super) fn merge(&mut self, lists: &ArrayRef, groups: &[usize], counts: Option<&[C]>) -> Result<()> {
+        let Some(lists) = lists.as_list_opt::<i32>() else {
+            return exec_err!("a state column is {}: the plan was made by another version, run it again", lists.data_type());
+        };
+        let offsets = lists.value_offsets();
+        let (start, end) = (offsets[0] as usize, offsets[groups.len()] as usize);
+        let keys = self.values.keys(&lists.values().slice(start, end - start), None)?;
+        for (range, group) in offsets.windows(2).zip(groups) {
+            for at in range[0] as usize - start..range[1] as usize - start {
+                self.add(*group, keys[at], counts.map_or_else(C::default, |counts| counts[at]));
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn add(&mut self, group: usize, key: N, count: C) {
+        let numbered = self.base.wrapping_add(group as u32);
+        let seen = |seen: &Seen<N, C>| seen.group == numbered && seen.key == key;
+        match self.table.entry(hash(numbered, &key), seen, |seen| hash(seen.group, &seen.key)) {
+            Entry::Occupied(mut seen) => seen.get_mut().count.add(count),
+            Entry::Vacant(slot) => {
+                slot.insert(Seen { group: numbered, key, count });
+                self.sizes[group] += 1;
+            }
+        }
+    }
+
+    /// Every (group, value, count) of the first `n` groups, in no order.
+    pub(super) fn first(&self, n: usize) -> impl Iterator<Item = (usize, N, C)> {
+        let seen = self.table.iter().map(|seen| (seen.group.wrapping_sub(self.base) as usize, seen.key, seen.count));
+        seen.filter(move |(group, ..)| *group < n)
+    }
+
+    /// The distinct values of the first `n` groups. Errors: `ResourcesExhausted` beyond 2^31 values at once.
+    pub(super) fn lists(&self, n: usize) -> Result<Lists<N, C>> {
+        let mut offsets = Vec::with_capacity(n + 1);
+        offsets.push(0_i32);
+        let mut total = 0_i32;
+        for size in &self.sizes[..n] {
+            let Some(next) = i32::try_from(*size).ok().and_then(|size| total.checked_add(size)) else {
+                return resources_err!("more than 2 billion distinct values of one partition: use more partitions");
+            };
+            total = next;
+            offsets.push(total);
+        }
+        let mut next: Vec<i32> = offsets[..n].to_vec();
+        let mut seen = vec![(N::default(), C::default()); total as usize];
+        for (group, key, count) in self.first(n) {
+            seen[next[group] as usize] = (key, count);
+            next[group] += 1;
+        }
+        for range in offsets.windows(2) {
+            let group = &mut seen[range[0] as usize..range[1] as usize];
+            group.sort_unstable_by(|left, right| self.values.compare(left.0, right.0));
+        }
+        let (keys, counts) = seen.into_iter().unzip();
+        Ok(Lists { offsets, keys, counts })
+    }
+
+    pub(super) fn forget(&mut self, n: usize) {
+        self.sizes.drain(..n);
+        if self.sizes.is_empty() {
+            self.table = HashTable::new();
+            self.values = self.values.fresh();
+            self.base = 0;
+            return;
+        }
+        let base = self.base;
+        self.table.retain(|seen| seen.group.wrapping_sub(base) as usize >= n);
+        self.base = base.wrapping_add(n as u32);
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        if self.values.is_sparse(self.table.len()) {
+            let mut seen: Vec<_> = std::mem::take(&mut self.table).into_iter().collect();
+            self.values.retain(seen.iter_mut().map(|seen| &mut seen.key));
+            self.table.reserve(seen.len(), |seen| hash(seen.group, &seen.key));
+            for seen in seen {
+                self.table.insert_unique(hash(seen.group, &seen.key), seen, |seen| hash(seen.group, &seen.key));
+            }
+        } else if self.table.capacity() > SMALL.max(4 * self.table.len()) {
+            self.table.shrink_to(SMALL.max(2 * self.table.len()), |seen| hash(seen.group, &seen.key));
+        }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.values.size() + self.table.allocation_size() + self.sizes.capacity() * size_of::<i64>()
+    }
+}
+
+/// A column of lists: list `i` is `values[offsets[i]..offsets[i + 1]]`.
+pub(super) fn list_column(offsets: Vec<i32>, values: ArrayRef) -> Result<ArrayRef> {
+    let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+    Ok(Arc::new(ListArray::try_new(field, OffsetBuffer::new(offsets.into()), values, None)?))
+}
+
+/// Lists of the one value of each included row, and of nothing for the others.
+pub(super) fn single_lists(array: &ArrayRef, included: Option<&NullBuffer>) -> Result<(Vec<i32>, ArrayRef)> {
+    let Some(included) = included else {
+        return Ok(((0..=array.len() as i32).collect(), Arc::clone(array)));
+    };
+    let kept = BooleanArray::new(included.inner().clone(), None);
+    let mut end = 0;
+    let mut offsets = Vec::with_capacity(array.len() + 1);
+    offsets.push(end);
+    for row in 0..array.len() {
+        end += i32::from(included.is_valid(row));
+        offsets.push(end);
+    }
+    Ok((offsets, filter(array, &kept)?))
+}
+
+#[inline]
+fn hash<N: Hash>(group: u32, key: &N) -> u64 {
+    let mut hasher = HASHER.build_hasher();
+    hasher.write_u32(group);
+    key.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,113 @@
+//! Holds the rows of one bucket until the bucket is complete, on disk where memory is short. Never reorders and never loses a row.
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::spill_file::SpillFile;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
+use datafusion::physical_plan::spill::get_record_batch_memory_size;
+use datafusion::physical_plan::{SendableRecordBatchStream, SpillManager};
+use futures::StreamExt;
+use std::sync::Arc;
+
+/// Rows gathered so far.
+pub(crate) struct Gather {
+    schema: SchemaRef,
+    held: Vec<RecordBatch>,
+    held_bytes: usize,
+    spilled: Vec<Arc<dyn SpillFile>>,
+    spilled_bytes: usize,
+    manager: SpillManager,
+    reservation: MemoryReservation,
+    loader: MemoryConsumer,
+    context: Arc<TaskContext>,
+    name: &'static str,
+}
+
+/// All rows of a bucket in one batch, and the memory they are accounted under.
+pub(crate) struct Loaded {
+    /// The rows.
+    pub(crate) batch: RecordBatch,
+    /// Freed when dropped.
+    pub(crate) _reservation: MemoryReservation,
+}
+
+impl Gather {
+    /// Nothing yet; `name` is the operator named in memory errors.
+    pub(crate) fn new(
+        name: &'static str,
+        schema: SchemaRef,
+        partition: usize,
+        metrics: &ExecutionPlanMetricsSet,
+        context: Arc<TaskContext>,
+    ) -> Self {
+        let manager =
+            SpillManager::new(context.runtime_env(), SpillMetrics::new(metrics, partition), Arc::clone(&schema));
+        let consumer = MemoryConsumer::new(format!("{name}[{partition}]")).with_can_spill(true);
+        Self {
+            schema,
+            held: vec![],
+            held_bytes: 0,
+            spilled: vec![],
+            spilled_bytes: 0,
+            manager,
+            reservation: consumer.register(context.memory_pool()),
+            loader: MemoryConsumer::new(format!("{name}[{partition}] one bucket")),
+            context,
+            name,
+        }
+    }
+
+    /// Takes every batch of `input`.
+    pub(crate) async fn take_all(mut self, mut input: SendableRecordBatchStream) -> Result<Self> {
+        while let Some(batch) = input.next().await {
+            self.push(batch?)?;
+        }
+        Ok(self)
+    }
+
+    fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let bytes = get_record_batch_memory_size(&batch);
+        if self.reservation.try_grow(bytes).is_err() {
+            self.held.push(batch);
+            self.held_bytes += bytes;
+            return self.spill();
+        }
+        self.held.push(batch);
+        self.held_bytes += bytes;
+        Ok(())
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        let held = std::mem::take(&mut self.held);
+        if let Some(file) = self.manager.spill_record_batch_and_finish(&held, self.name)? {
+            self.spilled.push(file);
+            self.spilled_bytes += self.held_bytes;
+        }
+        self.held_bytes = 0;
+        self.reservation.free();
+        Ok(())
+    }
+
+    /// All rows as one batch. Errors: `ResourcesExhausted` if the bucket does not fit the pool twice over.
+    pub(crate) async fn load(mut self) -> Result<Loaded> {
+        let reservation = self.loader.clone_with_new_id().register(self.context.memory_pool());
+        reservation.try_grow(self.held_bytes + self.spilled_bytes)?;
+        let mut all = std::mem::take(&mut self.held);
+        for file in self.spilled.drain(..) {
+            let mut stream = self.manager.read_spill_as_stream_unbuffered(file, None)?;
+            while let Some(batch) = stream.next().await {
+                all.push(batch?);
+            }
+        }
+        let batch = concat_batches(&self.schema, &all)?;
+        self.reservation.free();
+        Ok(Loaded { batch, _reservation: reservation })
+    }
+}

@@ -1,0 +1,129 @@
+//! What our operators look like on the wire. Never changes the meaning of a field number.
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::{DataFusionError, Result};
+use prost::Message;
+use std::sync::Arc;
+
+/// Message of a pinned table.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Pinned {
+    #[prost(string, tag = "1")]
+    pub(crate) store: String,
+    #[prost(bool, tag = "2")]
+    pub(crate) csv: bool,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) schema: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub(crate) hive: u64,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) files: Vec<PinnedFile>,
+}
+
+/// Message of one pinned file.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PinnedFile {
+    #[prost(string, tag = "1")]
+    pub(crate) path: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) size: u64,
+    #[prost(int64, tag = "3")]
+    pub(crate) modified_us: i64,
+    #[prost(string, optional, tag = "4")]
+    pub(crate) etag: Option<String>,
+    #[prost(uint64, optional, tag = "5")]
+    pub(crate) rows: Option<u64>,
+    #[prost(string, repeated, tag = "6")]
+    pub(crate) hive_values: Vec<String>,
+}
+
+/// Message of a screen.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Screen {
+    #[prost(string, tag = "1")]
+    pub(crate) source: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) labels: Vec<String>,
+    /// `LogicalExprNode` or `PhysicalExprNode`, one a label.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub(crate) rules: Vec<Vec<u8>>,
+}
+
+/// Message of a duplicate filter.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Dedup {
+    #[prost(string, tag = "1")]
+    pub(crate) source: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) key: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    pub(crate) order: Vec<String>,
+    #[prost(bool, repeated, tag = "4")]
+    pub(crate) descending: Vec<bool>,
+    #[prost(bool, tag = "5")]
+    pub(crate) keep_first: bool,
+    #[prost(uint64, tag = "6")]
+    pub(crate) buckets: u64,
+}
+
+/// Message of a cogroup.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Cogroup {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) inputs: Vec<CogroupInput>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) stages: Vec<CogroupStage>,
+    /// Plan node of the result.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) result: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub(crate) buckets: u64,
+}
+
+/// Message of one input of a cogroup.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CogroupInput {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    /// Absent: every bucket sees all of it.
+    #[prost(string, optional, tag = "2")]
+    pub(crate) key: Option<String>,
+}
+
+/// Message of one named table inside a cogroup.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CogroupStage {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) plan: Vec<u8>,
+}
+
+/// Message of a scan of a bucket's table.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BucketScan {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) schema: Vec<u8>,
+    #[prost(uint64, repeated, tag = "3")]
+    pub(crate) projection: Vec<u64>,
+}
+
+/// An Arrow schema from DataFusion's message of it.
+pub(crate) fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
+    let message = datafusion_proto::protobuf::Schema::decode(bytes).map_err(wire)?;
+    let schema: Schema = (&message).try_into()?;
+    Ok(Arc::new(schema))
+}
+
+/// DataFusion's message of an Arrow schema.
+pub(crate) fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
+    let message: datafusion_proto::protobuf::Schema = schema.try_into()?;
+    Ok(message.encode_to_vec())
+}
+
+/// A message that cannot be read is a version mismatch between nodes.
+pub(crate) fn wire(e: prost::DecodeError) -> DataFusionError {
+    DataFusionError::Internal(format!("a plan of another version of strata arrived: {e}"))
+}

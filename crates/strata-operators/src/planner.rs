@@ -1,0 +1,143 @@
+//! From our logical nodes to our physical operators, and the exchanges they need. Never decides what a plan computes.
+
+use crate::cogroup::{CogroupExec, CogroupNode};
+use crate::dedup::{DedupExec, DedupNode};
+use crate::screen::{ScreenExec, ScreenNode};
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning, PhysicalPlanningContext};
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+use std::sync::Arc;
+
+/// Plans screens, duplicate filters and cogroups.
+#[derive(Debug, Default)]
+pub struct OperatorPlanner;
+
+/// Gives duplicate filters and cogroups as many buckets as they ask for, after DataFusion has put its own exchanges in.
+#[derive(Debug, Default)]
+pub struct SpreadBuckets;
+
+#[async_trait]
+impl ExtensionPlanner for OperatorPlanner {
+    async fn plan_extension(
+        &self,
+        planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        logical_inputs: &[&LogicalPlan],
+        physical_inputs: &[Arc<dyn ExecutionPlan>],
+        session: &dyn Session,
+        context: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(node) = node.as_any().downcast_ref::<ScreenNode>() {
+            let schema = logical_inputs[0].schema();
+            let rules = node
+                .rules
+                .iter()
+                .map(|(l, e)| Ok((l.clone(), planner.create_physical_expr(e, schema, session, context)?)))
+                .collect::<Result<_>>()?;
+            let input = Arc::clone(&physical_inputs[0]);
+            return Ok(Some(Arc::new(ScreenExec::new(input, node.source.clone(), rules))));
+        }
+        if let Some(node) = node.as_any().downcast_ref::<DedupNode>() {
+            return Ok(Some(Arc::new(DedupExec::new(
+                Arc::clone(&physical_inputs[0]),
+                node.source.clone(),
+                node.key.clone(),
+                node.keep.clone(),
+                node.buckets,
+            ))));
+        }
+        if let Some(node) = node.as_any().downcast_ref::<CogroupNode>() {
+            return Ok(Some(plan_cogroup(planner, node, physical_inputs, session).await?));
+        }
+        Ok(None)
+    }
+}
+
+async fn plan_cogroup(
+    planner: &dyn PhysicalPlanner,
+    node: &CogroupNode,
+    inputs: &[Arc<dyn ExecutionPlan>],
+    session: &dyn Session,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(state) = session.as_any().downcast_ref::<SessionState>() else {
+        return internal_err!("a cogroup is planned by a session of ours");
+    };
+    // A bucket is one partition: its plans must not exchange anything.
+    let config = state.config().clone().with_target_partitions(1);
+    let bucket = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
+    let plan = async |logical: &LogicalPlan| {
+        let logical = bucket.optimize(logical)?;
+        one_partition(planner.create_physical_plan(&logical, &bucket).await?)
+    };
+    let mut stages = Vec::with_capacity(node.stages.len());
+    for (name, logical) in &node.stages {
+        stages.push((name.clone(), plan(logical).await?));
+    }
+    let result = plan(&node.result).await?;
+    Ok(Arc::new(CogroupExec::try_new(inputs.to_vec(), node.named.clone(), stages, result, node.buckets)?))
+}
+
+fn one_partition(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    match plan.properties().partitioning.partition_count() {
+        1 => Ok(plan),
+        _ => Ok(Arc::new(CoalescePartitionsExec::new(plan))),
+    }
+}
+
+impl PhysicalOptimizerRule for SpreadBuckets {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let spread = plan.transform_up(|plan| {
+            if let Some(dedup) = plan.downcast_ref::<DedupExec>() {
+                let input = exchange(dedup.children()[0], dedup.key_exprs()?, dedup.buckets())?;
+                return Ok(Transformed::yes(Arc::clone(&plan).with_new_children(vec![input])?));
+            }
+            if let Some(cogroup) = plan.downcast_ref::<CogroupExec>() {
+                let mut children = vec![];
+                for (i, child) in cogroup.children().into_iter().enumerate() {
+                    children.push(match cogroup.key_expr(i)? {
+                        Some(key) => exchange(child, vec![key], cogroup.buckets())?,
+                        None => one_partition(Arc::clone(child))?,
+                    });
+                }
+                return Ok(Transformed::yes(Arc::clone(&plan).with_new_children(children)?));
+            }
+            Ok(Transformed::no(plan))
+        })?;
+        Ok(spread.data)
+    }
+
+    fn name(&self) -> &str {
+        "spread_buckets"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// `child` partitioned by `key` into `buckets`; an exchange that is already there is widened, not doubled.
+fn exchange(
+    child: &Arc<dyn ExecutionPlan>,
+    key: Vec<Arc<dyn PhysicalExpr>>,
+    buckets: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let below = match child.downcast_ref::<RepartitionExec>() {
+        Some(exchange) => Arc::clone(exchange.input()),
+        None => match child.downcast_ref::<CoalescePartitionsExec>() {
+            Some(coalesce) => Arc::clone(coalesce.input()),
+            None => Arc::clone(child),
+        },
+    };
+    Ok(Arc::new(RepartitionExec::try_new(below, Partitioning::Hash(key, buckets.max(1)))?))
+}

@@ -1,0 +1,275 @@
+//! Syntax trees → typed expressions whose value does not depend on the order of rows or on the machine's time zone. Never builds a plan.
+
+use crate::clock::Clock;
+use crate::codes;
+use crate::names::Names;
+use crate::scope::Scope;
+use crate::sql::{self, Rewrite};
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, ExprSchema, Result, SchemaError};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast, lit};
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+use std::cell::RefCell;
+use strata_spec::{Diagnostic, Sql};
+
+/// Plans SQL texts; keeps what it finds wrong.
+pub(crate) struct Planner {
+    pub(crate) clock: Clock,
+    pub(crate) names: Names,
+    pub(crate) found: RefCell<Vec<Diagnostic>>,
+}
+
+/// Whether aggregates belong in an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grain {
+    /// One row in, one value out.
+    Row,
+    /// Many rows in, one value out.
+    Aggregate,
+}
+
+impl Planner {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, names: Names::new(), found: RefCell::default() }
+    }
+
+    pub(crate) fn report(&self, diagnostic: Diagnostic) {
+        self.found.borrow_mut().push(diagnostic);
+    }
+
+    /// The expression `sql` over `schema`; `None` if something is wrong, which is then reported.
+    pub(crate) fn expr(&self, sql: &Sql, schema: &DFSchema, scope: &Scope, grain: Grain) -> Option<Expr> {
+        self.keyed_expr(sql, schema, scope, grain, None)
+    }
+
+    /// The same, for aggregates over a table with this key.
+    pub(crate) fn keyed_expr(
+        &self,
+        sql: &Sql,
+        schema: &DFSchema,
+        scope: &Scope,
+        grain: Grain,
+        key: Option<&[String]>,
+    ) -> Option<Expr> {
+        let mut tree = sql::parse_expr(sql).map_err(|d| self.report(d)).ok()?;
+        self.rewrite(sql, Some(scope), key, |r| r.expr(&mut tree))?;
+        let expr = self.lower(sql, tree, schema)?;
+        self.check_grain(sql, &expr, schema, grain)?;
+        Some(expr)
+    }
+
+    /// An order over `schema`: (expression, descending).
+    pub(crate) fn order(&self, sql: &Sql, schema: &DFSchema, scope: &Scope) -> Option<Vec<(Expr, bool)>> {
+        let order = sql::parse_order(sql).map_err(|d| self.report(d)).ok()?;
+        let mut out = vec![];
+        for mut item in order {
+            self.rewrite(sql, Some(scope), None, |r| r.expr(&mut item.expr))?;
+            out.push((self.lower(sql, item.expr, schema)?, item.options.asc == Some(false)));
+        }
+        Some(out)
+    }
+
+    /// The plan of a SELECT over the declared relations, each standing as a scan of a bucket table of its name.
+    pub(crate) fn query(&self, sql: &Sql) -> Option<LogicalPlan> {
+        let mut query = sql::parse_query(sql).map_err(|d| self.report(d)).ok()?;
+        self.rewrite(sql, None, None, |r| r.query(&mut query))?;
+        let planner = SqlToRel::new_with_options(&self.names, options());
+        let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)));
+        let plan = plan.and_then(|p| self.exact_plan(p));
+        plan.map_err(|e| self.report(explain(sql, &e))).ok()
+    }
+
+    fn rewrite(&self, sql: &Sql, scope: Option<&Scope>, key: Option<&[String]>, f: impl FnOnce(&mut Rewrite)) -> Option<()> {
+        let mut rewrite = Rewrite { sql, clock: &self.clock, names: &self.names, scope, key, found: vec![] };
+        f(&mut rewrite);
+        let clean = rewrite.found.is_empty();
+        self.found.borrow_mut().extend(rewrite.found);
+        clean.then_some(())
+    }
+
+    fn lower(&self, sql: &Sql, tree: ast::Expr, schema: &DFSchema) -> Option<Expr> {
+        let planner = SqlToRel::new_with_options(&self.names, options());
+        let expr = planner.sql_to_expr(tree, schema, &mut PlannerContext::new());
+        let expr = expr.and_then(|e| self.exact(e, schema));
+        // Asking for the type finds operands that do not fit, with no data at hand.
+        let typed = expr.and_then(|e| e.get_type(schema).map(|_| e));
+        typed.map_err(|e| self.report(explain(sql, &e))).ok()
+    }
+
+    fn check_grain(&self, sql: &Sql, expr: &Expr, schema: &DFSchema, grain: Grain) -> Option<()> {
+        let aggregates = expr.exists(|e| Ok(matches!(e, Expr::AggregateFunction(_)))).unwrap_or(false);
+        let wrong = match grain {
+            Grain::Row if aggregates => {
+                Some(("this sees one row, so it cannot aggregate", "move it into a block `from:` the table whose rows it counts"))
+            }
+            Grain::Aggregate if !aggregates || bare_column(expr) => Some((
+                "many rows become one here, so every column must stand inside an aggregate",
+                "write e.g. `max(x)`, `total(x)` or `first(x order by …)`",
+            )),
+            _ => None,
+        };
+        let _ = schema;
+        match wrong {
+            None => Some(()),
+            Some((message, help)) => {
+                self.report(Diagnostic::error(codes::AGGREGATE_MISPLACED, sql.span, message).help(help));
+                None
+            }
+        }
+    }
+
+    /// The same value, whatever the order of rows: float sums, means and variances by exact accumulators; days in the pipeline's zone.
+    pub(crate) fn exact(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+        Ok(expr.transform_up(|e| self.exact_one(e, schema))?.data)
+    }
+
+    fn exact_one(&self, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+        match expr {
+            Expr::AggregateFunction(f) => {
+                let argument = f.params.args.first().map(|a| a.get_type(schema)).transpose()?;
+                match exact_name(f.func.name(), argument.as_ref()) {
+                    None => Ok(Transformed::no(Expr::AggregateFunction(f))),
+                    Some(name) => {
+                        let func = self.names.aggregate(name)?;
+                        Ok(Transformed::yes(Expr::AggregateFunction(AggregateFunction { func, ..f })))
+                    }
+                }
+            }
+            Expr::Cast(c) if c.field.data_type() == &DataType::Date32 && !self.clock.is_utc() => {
+                match c.expr.get_type(schema)? {
+                    DataType::Timestamp(_, _) => {
+                        let zone = lit(self.clock.timezone.name());
+                        Ok(Transformed::yes(self.names.scalar("local_date")?.call(vec![*c.expr, zone])))
+                    }
+                    _ => Ok(Transformed::no(Expr::Cast(c))),
+                }
+            }
+            Expr::ScalarFunction(f)
+                if !self.clock.is_utc()
+                    && ["date_part", "date_trunc", "date_bin", "to_char"].contains(&f.func.name())
+                    && f.args.iter().any(|a| matches!(a.get_type(schema), Ok(DataType::Timestamp(_, _)))) =>
+            {
+                datafusion::common::plan_err!("`{}` of a time stamp would count in UTC", f.func.name())
+            }
+            other => Ok(Transformed::no(other)),
+        }
+    }
+
+    fn exact_plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let exact = plan.transform_up_with_subqueries(|node| {
+            let mut schema = DFSchema::empty();
+            for input in node.inputs() {
+                schema.merge(input.schema());
+            }
+            let preserve = NamePreserver::new(&node);
+            node.map_expressions(|e| {
+                let saved = preserve.save(&e);
+                e.transform_up(|e| self.exact_one(e, &schema)).map(|t| t.update_data(|e| saved.restore(e)))
+            })
+        })?;
+        exact.data.recompute_schema()
+    }
+}
+
+/// Our exact aggregate in place of DataFusion's, where the argument's type needs one.
+fn exact_name(name: &str, argument: Option<&DataType>) -> Option<&'static str> {
+    let float = matches!(argument, Some(DataType::Float64 | DataType::Float32 | DataType::Float16));
+    let decimal = matches!(argument, Some(DataType::Decimal128(_, _) | DataType::Decimal256(_, _)));
+    match name {
+        "sum" if float => Some("exact_sum"),
+        "avg" if !decimal => Some("exact_mean"),
+        "stddev" | "stddev_samp" => Some("exact_stddev_samp"),
+        "stddev_pop" => Some("exact_stddev_pop"),
+        "var" | "var_samp" | "var_sample" => Some("exact_var_samp"),
+        "var_pop" | "var_population" => Some("exact_var_pop"),
+        _ => None,
+    }
+}
+
+/// A column outside every aggregate.
+fn bare_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::AggregateFunction(_) => false,
+        Expr::Column(_) => true,
+        other => {
+            let mut found = false;
+            let _ = other.apply_children(|child| {
+                found |= bare_column(child);
+                Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+            });
+            found
+        }
+    }
+}
+
+fn options() -> ParserOptions {
+    ParserOptions {
+        enable_ident_normalization: false,
+        collect_spans: true,
+        map_string_types_to_utf8view: false,
+        ..ParserOptions::default()
+    }
+}
+
+/// What the planner says, at its place in the user's file.
+pub(crate) fn explain(sql: &Sql, error: &DataFusionError) -> Diagnostic {
+    let span = error
+        .diagnostic()
+        .and_then(|d| d.span)
+        .map_or(sql.span, |s| sql.span_at(s.start.line as usize, s.start.column as usize, (s.end.column.saturating_sub(s.start.column)) as usize));
+    if let DataFusionError::SchemaError(schema, _) = error.find_root() {
+        return match schema.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let known: Vec<&str> = valid_fields.iter().map(|f| f.name.as_str()).collect();
+                let help = match strata_spec::diagnostic::did_you_mean(&field.name, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("columns that can be seen here: {}", known.join(", ")),
+                };
+                Diagnostic::error(codes::UNKNOWN_COLUMN, span, format!("there is no column `{}`", field.flat_name())).help(help)
+            }
+            other => Diagnostic::error(codes::UNKNOWN_COLUMN, span, other.to_string().to_lowercase())
+                .help("write `table.column` to say which one"),
+        };
+    }
+    let text = error.find_root().strip_backtrace();
+    let text = text.trim_start_matches("Error during planning: ").trim_start_matches("This feature is not implemented: ");
+    match text.contains("would count in UTC") {
+        true => Diagnostic::error(codes::TIMEZONE, span, text.to_owned())
+            .help("use `hour(ts)`, `isodow(ts)`, `daypart(ts)` or `cast(ts as date)`, which count in the pipeline's time zone"),
+        false => Diagnostic::error(codes::TYPE, span, text.to_owned())
+            .help("`cast(x as double)`, `cast(x as bigint)` or `cast(x as date)` converts"),
+    }
+}
+
+/// Whether the aggregate of no rows is 0 rather than null.
+pub(crate) fn counts(f: &AggregateFunction) -> bool {
+    matches!(f.func.name(), "count" | "count_distinct")
+}
+
+/// `expr` as a double.
+pub(crate) fn double(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    match expr.get_type(schema)? {
+        DataType::Float64 => Ok(expr),
+        _ => Ok(cast(expr, DataType::Float64)),
+    }
+}
+
+/// Names of the aggregates in an expression, each once, in the order they stand.
+pub(crate) fn aggregates(expr: &Expr) -> Vec<AggregateFunction> {
+    datafusion::logical_expr::utils::find_aggregate_exprs([expr])
+        .into_iter()
+        .filter_map(|e| match e {
+            Expr::AggregateFunction(f) => Some(f),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Keeps the compiler honest about what a schema offers.
+pub(crate) fn has_column(schema: &DFSchema, name: &str) -> bool {
+    schema.field_from_column(&datafusion::common::Column::from_name(name)).is_ok()
+}

@@ -1,0 +1,116 @@
+//! Which names an expression can see, and what each stands for. Never guesses between two candidates.
+
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::sql::sqlparser::ast::{Expr, Ident};
+use strata_spec::diagnostic::did_you_mean;
+
+/// Names in the order in which they win: computed names first, then the columns of the home relation; the others only by their qualifier.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    /// Names that stand for themselves (attributes, segments).
+    computed: Vec<String>,
+    /// The relation whose columns may be named bare.
+    home: Option<String>,
+    /// Columns by relation.
+    relations: Vec<(String, Vec<String>)>,
+}
+
+/// An unknown name, what to say about it and how to help.
+pub(crate) type Unknown = (Ident, String, String);
+
+impl Scope {
+    /// The columns of a schema whose qualifiers are relations, `home` being nameable bare.
+    pub(crate) fn of(schema: &DFSchema, home: Option<&str>) -> Self {
+        let mut scope = Scope { home: home.map(str::to_owned), ..Default::default() };
+        for (qualifier, field) in schema.iter() {
+            match qualifier {
+                Some(TableReference::Bare { table }) => scope.add(table, field.name()),
+                _ => scope.computed.push(field.name().clone()),
+            }
+        }
+        scope
+    }
+
+    /// Adds a computed name.
+    pub(crate) fn compute(&mut self, name: &str) {
+        if !self.computed.iter().any(|c| c == name) {
+            self.computed.push(name.to_owned());
+        }
+    }
+
+    fn add(&mut self, relation: &str, column: &str) {
+        match self.relations.iter_mut().find(|(r, _)| r == relation) {
+            Some((_, columns)) => columns.push(column.to_owned()),
+            None => self.relations.push((relation.to_owned(), vec![column.to_owned()])),
+        }
+    }
+
+    fn columns(&self, relation: &str) -> Option<&Vec<String>> {
+        self.relations.iter().find(|(r, _)| r == relation).map(|(_, c)| c)
+    }
+
+    fn home_columns(&self) -> impl Iterator<Item = &String> {
+        self.home.iter().filter_map(|h| self.columns(h)).flatten()
+    }
+
+    /// What a bare name stands for.
+    pub(crate) fn bare(&self, ident: &Ident) -> Result<Expr, Unknown> {
+        let name = &ident.value;
+        if self.computed.contains(name) {
+            return Ok(Expr::Identifier(quoted(ident, name)));
+        }
+        if let Some(home) = &self.home
+            && self.home_columns().any(|c| c == name)
+        {
+            return Ok(Expr::CompoundIdentifier(vec![quoted(ident, home), quoted(ident, name)]));
+        }
+        let elsewhere = self.relations.iter().find(|(_, columns)| columns.contains(name));
+        let known = self.computed.iter().chain(self.home_columns()).map(String::as_str);
+        let help = match (elsewhere, did_you_mean(name, known)) {
+            (Some((relation, _)), _) => format!("write `{relation}.{name}`: columns of another table need its name"),
+            (None, Some(near)) => format!("did you mean `{near}`?"),
+            (None, None) => {
+                let mut all: Vec<&str> = self.computed.iter().chain(self.home_columns()).map(String::as_str).collect();
+                all.retain(|n| !n.contains('#'));
+                format!("known here are: {}", all.join(", "))
+            }
+        };
+        Err((ident.clone(), format!("nothing named `{name}` can be seen from here"), help))
+    }
+
+    /// What `table.column` stands for.
+    pub(crate) fn qualified(&self, table: &Ident, column: &Ident) -> Result<Expr, Unknown> {
+        let Some(columns) = self.columns(&table.value) else {
+            let known = self.relations.iter().map(|(r, _)| r.as_str());
+            let help = match did_you_mean(&table.value, known.clone()) {
+                Some(near) => format!("did you mean `{near}.{}`?", column.value),
+                None => format!("tables that can be named here: {}", known.collect::<Vec<_>>().join(", ")),
+            };
+            return Err((table.clone(), format!("no table `{}` can be seen from here", table.value), help));
+        };
+        if !columns.contains(&column.value) {
+            let help = match did_you_mean(&column.value, columns.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{}.{near}`?", table.value),
+                None => format!("its columns are: {}", columns.join(", ")),
+            };
+            return Err((column.clone(), format!("`{}` has no column `{}`", table.value, column.value), help));
+        }
+        Ok(Expr::CompoundIdentifier(vec![quoted(table, &table.value), quoted(column, &column.value)]))
+    }
+
+    /// The columns of the home relation from `from` to `to`.
+    pub(crate) fn range(&self, from: &str, to: &str) -> Option<Vec<Expr>> {
+        let home = self.home.as_ref()?;
+        let columns = self.columns(home)?;
+        let (a, b) = (columns.iter().position(|c| c == from)?, columns.iter().position(|c| c == to)?);
+        let name = |c: &String| {
+            Expr::CompoundIdentifier(vec![Ident::with_quote('"', home.clone()), Ident::with_quote('"', c.clone())])
+        };
+        (a <= b).then(|| columns[a..=b].iter().map(name).collect())
+    }
+}
+
+/// The same place, quoted, so that SQL takes the name as it is written.
+fn quoted(at: &Ident, name: &str) -> Ident {
+    Ident { value: name.to_owned(), quote_style: Some('"'), span: at.span }
+}
