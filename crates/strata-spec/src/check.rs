@@ -1,0 +1,181 @@
+//! What sections say about each other: names that must exist, and names that must not exist twice. Never parses SQL, never needs data.
+
+mod outputs;
+mod people;
+mod sources;
+
+use crate::codes;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::pipeline::{Block, Pipeline};
+use crate::problems::{Problems, shown};
+use crate::text::{Name, Span};
+use crate::tree::Node;
+use std::collections::{HashMap, HashSet};
+
+/// Names as they stand in the file, also of things that could not be read: one mistake must not make others.
+pub(crate) struct Declared {
+    sections: HashMap<&'static str, Section>,
+    attributes_readable: bool,
+}
+
+/// Names of one section.
+struct Section {
+    names: Vec<Name>,
+    set: HashSet<String>,
+}
+
+/// Holds every section against the others.
+pub(crate) fn check(pipeline: &Pipeline, declared: &Declared, problems: &mut Problems) {
+    let world = World { pipeline, declared, columns: Columns::of(pipeline, declared, problems) };
+    declared.no_name_twice(problems);
+    sources::check(&world, problems);
+    people::check(&world, problems);
+    outputs::check(&world, problems);
+}
+
+/// What the checks look at.
+struct World<'a> {
+    pipeline: &'a Pipeline,
+    declared: &'a Declared,
+    columns: Columns<'a>,
+}
+
+/// Attributes and segment columns, by entity.
+struct Columns<'a> {
+    by_entity: HashMap<&'a str, Vec<&'a str>>,
+    places: HashMap<(&'a str, &'a str), Span>,
+    readable: bool,
+}
+
+impl Declared {
+    /// The names in a file.
+    pub(crate) fn of(root: &Node, attributes_readable: bool) -> Self {
+        let section = |path: &[&str]| {
+            let start = Some(root);
+            let node = path.iter().fold(start, |node, key| node?.entries().iter().find(|e| e.key.value == **key).map(|e| &e.value));
+            let names: Vec<Name> = node.map(Node::entries).unwrap_or_default().iter().map(|e| e.key.clone()).collect();
+            Section { set: names.iter().map(|n| n.value.clone()).collect(), names }
+        };
+        let mut sections = HashMap::new();
+        for name in ["sources", "tables", "entities", "segments", "profiles"] {
+            sections.insert(name, section(&[name]));
+        }
+        sections.insert("purposes", section(&["consent", "purposes"]));
+        sections.insert("waves", section(&["panel", "waves"]));
+        Self { sections, attributes_readable }
+    }
+
+    /// Names of a section as text.
+    pub(crate) fn texts(&self, section: &str) -> Vec<&str> {
+        self.names(section).iter().map(|n| n.value.as_str()).collect()
+    }
+
+    fn names(&self, section: &str) -> &[Name] {
+        self.sections.get(section).map(|s| s.names.as_slice()).unwrap_or_default()
+    }
+
+    fn has(&self, section: &str, name: &str) -> bool {
+        self.sections.get(section).is_some_and(|s| s.set.contains(name))
+    }
+
+    /// Sources, tables, entities and profiles share one set of names.
+    fn no_name_twice(&self, problems: &mut Problems) {
+        let mut first: HashMap<&str, (&str, Span)> = HashMap::new();
+        for section in ["sources", "tables", "entities", "profiles"] {
+            for name in self.names(section) {
+                if let Some((other, span)) = first.get(name.as_str()) {
+                    let message = format!("`{}` is the name of one of the {other} already", shown(&name.value));
+                    let twice = Diagnostic::error(codes::DUPLICATE_NAME, name.span, message).also(*span, "the first one");
+                    problems.add(twice.help("sources, tables, entities and profiles share one set of names: rename one"));
+                } else {
+                    first.insert(&name.value, (section, name.span));
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Columns<'a> {
+    /// Gathers them, and reports names that stand twice.
+    fn of(pipeline: &'a Pipeline, declared: &'a Declared, problems: &mut Problems) -> Self {
+        let mut by_entity: HashMap<&str, Vec<&str>> = HashMap::new();
+        let mut places: HashMap<(&str, &str), Span> = HashMap::new();
+        let mut add = |entity: &'a str, name: &'a str, span: Span| {
+            if let Some(at) = places.get(&(entity, name)) {
+                let message = format!("`{}` is an attribute or segment column of `{}` already", shown(name), shown(entity));
+                let twice = Diagnostic::error(codes::DUPLICATE_NAME, span, message).also(*at, "the first one");
+                problems.add(twice.help("attributes and segment columns share one set of names: rename one"));
+            } else {
+                places.insert((entity, name), span);
+                by_entity.entry(entity).or_default().push(name);
+            }
+        };
+        for of in &pipeline.attributes {
+            for block in &of.blocks {
+                let names: Vec<&Name> = match block {
+                    Block::Row(row) => row.iter().map(|a| &a.name).collect(),
+                    Block::From(from) => from.columns.iter().map(|a| &a.name).collect(),
+                };
+                names.into_iter().for_each(|n| add(&of.entity.value, &n.value, n.span));
+            }
+        }
+        for segmentation in &pipeline.segments {
+            for column in segmentation.columns() {
+                add(&segmentation.entity.value, column, segmentation.name.span);
+            }
+        }
+        Self { by_entity, places, readable: declared.attributes_readable }
+    }
+
+    fn of_entity(&self, entity: &str) -> Vec<&'a str> {
+        self.by_entity.get(entity).cloned().unwrap_or_default()
+    }
+
+    fn has(&self, entity: &str, name: &str) -> bool {
+        self.places.contains_key(&(entity, name))
+    }
+}
+
+impl World<'_> {
+    /// Reports a name that its section does not declare. Unreadable names pass.
+    fn must_be(&self, name: &Name, section: &'static str, code: Code, kind: &str, problems: &mut Problems) -> bool {
+        let known = name.value.is_empty() || self.declared.has(section, &name.value);
+        if !known {
+            let help = problems.known_help(&name.value, section, &self.declared.texts(section));
+            let message = format!("there is no {kind} `{}`", shown(&name.value));
+            problems.add(Diagnostic::error(code, name.span, message).help(help));
+        }
+        known
+    }
+
+    fn must_be_entity(&self, name: &Name, problems: &mut Problems) -> bool {
+        self.must_be(name, "entities", codes::UNKNOWN_ENTITY, "entity", problems)
+    }
+
+    fn must_be_purpose(&self, name: Option<&Name>, problems: &mut Problems) {
+        let Some(name) = name else { return };
+        if self.pipeline.consent.is_none() && self.declared.names("purposes").is_empty() {
+            let message = format!("there is no purpose `{}`: the pipeline declares no consent", shown(&name.value));
+            let help = format!("add `consent: {{from: source, purposes: {{{}: always}}}}`, or a flag column in place of `always`", shown(&name.value));
+            problems.add(Diagnostic::error(codes::UNKNOWN_PURPOSE, name.span, message).help(help));
+            return;
+        }
+        self.must_be(name, "purposes", codes::UNKNOWN_PURPOSE, "purpose", problems);
+    }
+
+    /// Reports a name that is neither an attribute nor a segment column of the entity.
+    fn must_be_column(&self, name: &Name, entity: &str, problems: &mut Problems) {
+        if !self.columns.readable || name.value.is_empty() {
+            return;
+        }
+        if !self.columns.has(entity, &name.value) && !self.declared.has("segments", &name.value) {
+            let mut known = self.columns.of_entity(entity);
+            known.extend(self.declared.texts("segments"));
+            known.sort_unstable();
+            known.dedup();
+            let help = problems.known_help(&name.value, "attributes and segments", &known);
+            let message = format!("`{}` is neither an attribute nor a segment column", shown(&name.value));
+            problems.add(Diagnostic::error(codes::UNKNOWN_ATTRIBUTE, name.span, message).help(help));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Outputs: what they select from, for which purpose, and where they go. Never asks for consent itself; the plan does.
+
+use super::World;
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::pipeline::{Output, Rows, Select};
+use crate::problems::{Problems, shown};
+use crate::text::{Located, Span};
+use std::collections::HashMap;
+
+pub(super) fn check(world: &World, problems: &mut Problems) {
+    let mut places: HashMap<&str, (&str, Span)> = HashMap::new();
+    for output in &world.pipeline.outputs {
+        world.must_be_purpose(output.purpose.as_ref(), problems);
+        let entity = entity_of(world, output, problems);
+        for item in &output.select {
+            selected(world, output, entity.as_deref(), item, problems);
+        }
+        let place = output.to.value.trim_end_matches('/');
+        if let Some((first, span)) = places.get(place).filter(|_| !place.is_empty()) {
+            let message = format!("outputs `{}` and `{}` write to one place", shown(first), shown(&output.name.value));
+            let same = Diagnostic::error(codes::SAME_DESTINATION, output.name.span, message).also(*span, "the first one");
+            problems.add(same.help("give each its own folder: `to: \"out/{name}\"`"));
+        } else {
+            places.insert(place, (&output.name.value, output.name.span));
+        }
+    }
+}
+
+/// The entity whose people the rows are; `None` for profiles and tables, or if it is not known.
+fn entity_of(world: &World, output: &Output, problems: &mut Problems) -> Option<String> {
+    match &output.from {
+        Rows::Entity(name) => {
+            if name.value.is_empty() || world.declared.has("entities", &name.value) {
+                return (!name.value.is_empty()).then(|| name.value.clone());
+            }
+            let mut known = world.declared.texts("entities");
+            known.extend(world.declared.texts("profiles"));
+            known.extend(world.declared.texts("tables"));
+            let help = problems.known_help(&name.value, "entities, profiles and tables", &known);
+            let message = format!("there is no entity `{}` for the rows of this output", shown(&name.value));
+            problems.add(Diagnostic::error(codes::UNKNOWN_ENTITY, name.span, message).help(help));
+            None
+        }
+        Rows::Wave(name) => {
+            world.must_be(name, "waves", codes::UNKNOWN_WAVE, "wave", problems);
+            world.pipeline.panel.as_ref().map(|p| p.entity.value.clone()).filter(|e| !e.is_empty())
+        }
+        Rows::Profile(_) | Rows::Table(_) => None,
+    }
+}
+
+fn selected(world: &World, output: &Output, entity: Option<&str>, item: &Located<Select>, problems: &mut Problems) {
+    match &item.value {
+        Select::Column(name) => {
+            if let (Rows::Entity(_), Some(entity)) = (&output.from, entity) {
+                column(world, entity, name, item.span, problems);
+            }
+        }
+        Select::Source(of, column) => source_column(world, of, column, item.span, problems),
+        Select::Attributes(of) | Select::Segments(of) => {
+            let name = Located::new(of.clone(), item.span);
+            let inferred = matches!(&output.from, Rows::Entity(e) if e.span == item.span);
+            let known = inferred || world.must_be_entity(&name, problems);
+            if known && entity != Some(of) && entity_rows_are_known(world, output, entity) {
+                mixed(output, item.span, problems);
+            }
+        }
+        Select::All(of) => {
+            let fits = match &output.from {
+                Rows::Profile(name) | Rows::Table(name) => name.value == *of,
+                Rows::Entity(_) | Rows::Wave(_) => false,
+            };
+            let reported = !world.declared.has("profiles", of) && !world.declared.has("tables", of);
+            if !fits && !reported {
+                mixed(output, item.span, problems);
+            }
+        }
+    }
+}
+
+fn entity_rows_are_known(world: &World, output: &Output, entity: Option<&str>) -> bool {
+    match &output.from {
+        Rows::Entity(_) | Rows::Wave(_) => entity.is_some_and(|e| world.declared.has("entities", e)),
+        Rows::Profile(_) | Rows::Table(_) => true,
+    }
+}
+
+fn mixed(output: &Output, span: Span, problems: &mut Problems) {
+    let message = format!("output `{}` has another kind of row", shown(&output.name.value));
+    problems.add(Diagnostic::error(codes::MIXED_ROWS, span, message).help("make two outputs of it, or mend `from`"));
+}
+
+/// A bare name in an output with one row an entity.
+fn column(world: &World, entity: &str, name: &str, span: Span, problems: &mut Problems) {
+    if !world.columns.readable {
+        return;
+    }
+    let Some(found) = world.pipeline.entity(entity) else { return };
+    let unread = world.declared.has("segments", name) && world.pipeline.segmentation(name).is_none();
+    if !world.columns.has(entity, name) && found.key.value != name && !unread {
+        let message = format!("`{}` is neither an attribute nor a segment column of `{}`", shown(name), shown(entity));
+        let made = world.pipeline.segmentation(name).map(|s| format!("segmentation `{name}` makes `{}`", s.columns().join("`, `")));
+        let mut known = world.columns.of_entity(entity);
+        known.push(&found.key.value);
+        known.retain(|k| !k.starts_with('_'));
+        let roster = format!("; a column of the roster is written `{}.{}`", found.from.value, shown(name));
+        let help = made.unwrap_or_else(|| format!("{}{roster}", problems.known_help(name, "columns", &known)));
+        problems.add(Diagnostic::error(codes::UNKNOWN_ATTRIBUTE, span, message).help(help));
+    } else if name.starts_with('_') {
+        let message = format!("`{}` is a helper and not published", shown(name));
+        problems.add(Diagnostic::error(codes::BAD_SELECT, span, message).help("remove the leading `_` from its name, or the name from `select`"));
+    }
+}
+
+/// `customers.email`: a source, or the name that a reference gives to one.
+fn source_column(world: &World, of: &str, column: &str, span: Span, problems: &mut Problems) {
+    let mut known = world.declared.texts("sources");
+    known.extend(world.pipeline.sources.iter().flat_map(|s| &s.references).map(|r| r.alias.as_str()));
+    if known.contains(&of) {
+        return;
+    }
+    known.sort_unstable();
+    known.dedup();
+    let message = format!("there is no source `{}`", shown(of));
+    let entity = world.pipeline.entity(of).map(|e| format!("`{of}` is an entity: write `{}.{}`, or the bare name of an attribute", e.from.value, shown(column)));
+    let help = entity.unwrap_or_else(|| problems.known_help(of, "sources", &known));
+    problems.add(Diagnostic::error(codes::UNKNOWN_SOURCE, span, message).help(help));
+}

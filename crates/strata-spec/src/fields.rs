@@ -1,0 +1,187 @@
+//! A mapping with known keys: hands each out once and reports the rest. Never lets a key pass in silence.
+
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::problems::{Problems, shown};
+use crate::read;
+use crate::text::{Name, Span, Sql};
+use crate::tree::{Entry, Node, Value};
+use std::ops::RangeInclusive;
+
+/// The keys of one mapping, such as a source's.
+pub(crate) struct Fields<'a, 'p> {
+    entries: &'a [Entry],
+    seen: Vec<bool>,
+    asked: Vec<&'static str>,
+    /// The mapping in messages: "source `orders`".
+    pub(crate) what: String,
+    /// Where a missing key is reported.
+    pub(crate) owner: Span,
+    /// Where problems go.
+    pub(crate) p: &'p mut Problems,
+}
+
+impl<'a, 'p> Fields<'a, 'p> {
+    /// The mapping under the key `owner`; `None`, reported, if it is none. `kind` is a noun such as "source".
+    pub(crate) fn open(node: &'a Node, owner: &Name, kind: &str, p: &'p mut Problems) -> Option<Self> {
+        let what = if owner.value.is_empty() { kind.to_owned() } else { format!("{kind} `{}`", shown(&owner.value)) };
+        match &node.value {
+            Value::Map(entries) => Some(Self { entries, seen: vec![false; entries.len()], asked: Vec::new(), what, owner: owner.span, p }),
+            Value::Text(_) if node.is_null() => {
+                read::empty(node, &what, "a mapping", p);
+                None
+            }
+            _ => {
+                read::wrong_kind(node, &what, "a mapping", p);
+                None
+            }
+        }
+    }
+
+    /// True if the key is written.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|e| e.key.value == key)
+    }
+
+    /// True if the key is written with just this word.
+    pub(crate) fn key_value_is(&self, key: &str, word: &str) -> bool {
+        self.entries.iter().any(|e| e.key.value == key && e.value.text().is_some_and(|t| t.text == word))
+    }
+
+    /// Where the key is written.
+    pub(crate) fn key_span(&self, key: &str) -> Span {
+        self.entries.iter().find(|e| e.key.value == key).map_or(self.owner, |e| e.key.span)
+    }
+
+    /// The entry of a key, which becomes known; empty values too.
+    pub(crate) fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
+        self.asked.push(key);
+        let index = self.entries.iter().position(|e| e.key.value == key)?;
+        if let Some(seen) = self.seen.get_mut(index) {
+            *seen = true;
+        }
+        self.entries.get(index)
+    }
+
+    /// The value of a key, which becomes known. Empty values are reported and `None`.
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<&'a Node> {
+        let entry = self.entry(key)?;
+        if entry.value.is_absent() {
+            let message = format!("`{key}` is empty");
+            self.p.add(Diagnostic::error(codes::EMPTY, entry.key.span, message).help("write a value after it, or remove the key"));
+            return None;
+        }
+        Some(&entry.value)
+    }
+
+    /// Like `take`; a missing key is reported.
+    pub(crate) fn need(&mut self, key: &'static str, help: &str) -> Option<&'a Node> {
+        let there = self.has(key);
+        let node = self.take(key);
+        if !there {
+            let message = format!("{} needs `{key}`", self.what);
+            self.p.add(Diagnostic::error(codes::MISSING_KEY, self.owner, message).help(help));
+        }
+        node
+    }
+
+    /// Any name.
+    pub(crate) fn name(&mut self, key: &'static str) -> Option<Name> {
+        let node = self.take(key)?;
+        read::name(node, &format!("`{key}`"), self.p)
+    }
+
+    /// A name that must be there.
+    pub(crate) fn need_name(&mut self, key: &'static str, help: &str) -> Name {
+        let name = self.need(key, help).and_then(|n| read::name(n, &format!("`{key}`"), self.p));
+        name.unwrap_or_else(|| read::blank(self.owner))
+    }
+
+    /// A name or a list of names; empty if absent.
+    pub(crate) fn names(&mut self, key: &'static str) -> Vec<Name> {
+        self.take(key).map(|n| read::names(n, &format!("`{key}`"), self.p)).unwrap_or_default()
+    }
+
+    /// An expression.
+    pub(crate) fn sql(&mut self, key: &'static str) -> Option<Sql> {
+        let node = self.take(key)?;
+        Some(read::sql(node, &format!("`{key}`"), self.p).unwrap_or_else(|| read::blank_sql(node.span)))
+    }
+
+    /// An expression that must be there.
+    pub(crate) fn need_sql(&mut self, key: &'static str, help: &str) -> Sql {
+        let sql = self.need(key, help).and_then(|n| read::sql(n, &format!("`{key}`"), self.p));
+        sql.unwrap_or_else(|| read::blank_sql(self.owner))
+    }
+
+    /// One of a few words.
+    pub(crate) fn word<T: Clone>(&mut self, key: &'static str, known: &[(&str, T)]) -> Option<T> {
+        let node = self.take(key)?;
+        read::word(node, &format!("`{key}`"), known, self.p)
+    }
+
+    /// One of a few words, or one that a later version will know.
+    pub(crate) fn word_or_later<T: Clone>(&mut self, key: &'static str, known: &[(&str, T)], later: &[&str], instead: &str) -> Option<T> {
+        let index = self.entries.iter().position(|e| e.key.value == key);
+        let node = index.and_then(|i| self.entries.get(i)).map(|e| &e.value);
+        if let Some(word) = node.and_then(Node::text).map(|t| t.text.as_str()).filter(|t| later.contains(t)) {
+            let what = format!("`{key}: {word}`");
+            let span = self.take(key).map_or(self.owner, |n| n.span);
+            self.p.not_yet(span, &what, instead);
+            return None;
+        }
+        self.word(key, known)
+    }
+
+    /// A whole number.
+    pub(crate) fn whole(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let node = self.take(key)?;
+        read::whole(node, &format!("`{key}`"), &range, self.p)
+    }
+
+    /// A whole number that fits 32 bits.
+    pub(crate) fn small(&mut self, key: &'static str, least: u32) -> Option<u32> {
+        self.whole(key, u64::from(least)..=u64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok())
+    }
+
+    /// A number.
+    pub(crate) fn real(&mut self, key: &'static str, least: f64) -> Option<f64> {
+        let node = self.take(key)?;
+        read::real(node, &format!("`{key}`"), least, self.p)
+    }
+
+    /// A name, where `null` is an answer too.
+    pub(crate) fn name_or_null(&mut self, key: &'static str) -> Option<Name> {
+        let node = self.take(key)?;
+        if node.is_null() { None } else { read::name(node, &format!("`{key}`"), self.p) }
+    }
+
+    /// Keys that a later version will know, each with what to write now.
+    pub(crate) fn later(&mut self, keys: &[(&str, &str)]) {
+        for (key, instead) in keys {
+            let index = self.entries.iter().position(|e| e.key.value == *key);
+            if let Some((index, entry)) = index.and_then(|i| self.entries.get(i).map(|e| (i, e))) {
+                if let Some(seen) = self.seen.get_mut(index) {
+                    *seen = true;
+                }
+                self.p.not_yet(entry.key.span, &format!("`{key}`"), instead);
+            }
+        }
+    }
+
+    /// Lets every key pass that nobody asked for: which keys are allowed cannot be known.
+    pub(crate) fn pass_rest(&mut self) {
+        self.seen.fill(true);
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(crate) fn finish(self) {
+        let asked = self.asked;
+        for (entry, _) in self.entries.iter().zip(&self.seen).filter(|(_, seen)| !**seen) {
+            let key = &entry.key;
+            let message = format!("unknown key `{}` in {}", shown(&key.value), self.what);
+            let help = self.p.known_help(&key.value, "allowed", &asked);
+            self.p.add(Diagnostic::error(codes::UNKNOWN_KEY, key.span, message).help(help));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The way in: a file's text → a checked pipeline, or everything that is wrong with it. Never reads the file, the clock or the environment.
+
+use crate::check;
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::fields::Fields;
+use crate::pipeline::{AsOf, Pipeline};
+use crate::problems::{Problems, shown};
+use crate::read;
+use crate::sections::{attribute, entity, output, panel, profile, segment, source};
+use crate::text::{Located, Name, SourceText, Span};
+use crate::tree::{Node, Value};
+use crate::vars;
+use crate::yaml;
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+
+/// What reading a file gave.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The pipeline: there if and only if no diagnostic is an error.
+    pub pipeline: Option<Pipeline>,
+    /// Everything that is wrong, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+const COMPARE: &str = "compare the outputs in a test of your own";
+const PROFILES: &str = "write `profiles:` with `of` and `describe`";
+
+/// Reads a pipeline. `vars` are the values given with `-p name=value`; they must be declared under `vars:` and replace the
+/// defaults there. Errors: none; what is wrong with the file is in the diagnostics, all of it.
+pub fn load(source: &SourceText, vars: &[(String, String)]) -> Loaded {
+    let mut problems = Problems::default();
+    let pipeline = yaml::read(&source.text, &mut problems).and_then(|root| pipeline(root, vars, &mut problems));
+    let pipeline = if problems.has_errors() { None } else { pipeline };
+    Loaded { pipeline, diagnostics: problems.into_sorted() }
+}
+
+fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems) -> Option<Pipeline> {
+    if !matches!(root.value, Value::Map(_)) {
+        read::wrong_kind(&root, "a pipeline", "a mapping that starts with `version: 1` and `name: …`", problems);
+        return None;
+    }
+    let vars = vars::apply(&mut root, given, problems);
+    let top = Span::new(root.span.start, root.span.start);
+    let mut f = Fields::open(&root, &Located::new(String::new(), top), "the pipeline", problems)?;
+    version(&mut f);
+    let name = f.need_name("name", "write `name: my_pipeline`");
+    check_name(&name, &mut f);
+    let timezone = f.take("timezone").and_then(|n| timezone(n, f.p)).unwrap_or(Tz::UTC);
+    let as_of = f.take("as_of").and_then(|n| as_of(n, timezone, f.p)).unwrap_or(AsOf::Run);
+    f.entry("vars");
+    let sources = f.need("sources", "write `sources: {orders: {parquet: path, time: ordered_at}}`").map(|n| source::sources(n, f.p)).unwrap_or_default();
+    let entities = f.take("entities").map(|n| entity::entities(n, f.p)).unwrap_or_default();
+    let consent = f.take("consent").and_then(|n| entity::consent(n, f.p));
+    let tables = f.take("tables").map(|n| entity::tables(n, f.p)).unwrap_or_default();
+    let (attributes, attributes_readable) = f.take("attributes").map_or((Vec::new(), true), |n| attribute::attributes(n, f.p));
+    let segments = f.take("segments").map(|n| segment::segments(n, &entities, f.p)).unwrap_or_default();
+    let profiles = f.take("profiles").map(|n| profile::profiles(n, f.p)).unwrap_or_default();
+    let panel = f.take("panel").and_then(|n| panel::panel(n, &entities, f.p));
+    let declared = check::Declared::of(&root, attributes_readable);
+    let names = output::RowNames { entity: entities.first().map(|e| &e.name), profiles: declared.texts("profiles"), tables: declared.texts("tables") };
+    let outputs = f.take("outputs").map(|n| output::outputs(n, &names, f.p)).unwrap_or_default();
+    needs_entities(&mut f);
+    later_sections(&mut f);
+    f.finish();
+    let pipeline =
+        Pipeline { name, as_of, timezone, vars, sources, entities, consent, tables, attributes, segments, profiles, panel, outputs };
+    check::check(&pipeline, &declared, problems);
+    Some(pipeline)
+}
+
+fn version(f: &mut Fields) {
+    let Some(node) = f.need("version", "write `version: 1`") else { return };
+    if node.text().is_none_or(|t| t.text.trim() != "1") {
+        let found = node.text().map_or(node.found().to_owned(), |t| format!("`{}`", shown(&t.text)));
+        f.p.add(Diagnostic::error(codes::WRONG_VERSION, node.span, format!("the language version cannot be {found}")).help("write `version: 1`"));
+    }
+}
+
+fn check_name(name: &Name, f: &mut Fields) {
+    if !name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+        let message = format!("`{}` cannot be the name of a pipeline", shown(&name.value));
+        f.p.add(Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of pipelines are letters, digits, `_` and `-`"));
+    }
+}
+
+fn needs_entities(f: &mut Fields) {
+    let needing = ["attributes", "segments", "panel"].into_iter().find(|k| f.has(k));
+    if let (Some(section), false) = (needing, f.has("entities")) {
+        let message = format!("`{section}` needs `entities`");
+        let help = "write `entities: {customer: {from: customers, key: customer_id}}`";
+        f.p.add(Diagnostic::error(codes::MISSING_KEY, f.key_span(section), message).help(help));
+    }
+}
+
+fn later_sections(f: &mut Fields) {
+    f.later(&[
+        ("contracts", "declare `columns` on the source, and drop bad rows with `where`"),
+        ("checks", "drop bad rows with `where` on the source"),
+        ("identity", "resolve identities beforehand, and read the result as the roster"),
+        ("personas", PROFILES),
+        ("typing_tool", "fit it outside from the published segments"),
+        ("personalise", "publish the segments, and choose offers outside"),
+        ("tests", COMPARE),
+        ("include", "write everything in one file"),
+        ("models", "join a table of scores made elsewhere"),
+        ("history", "keep the outputs of old runs"),
+        ("licence", "keep the licence beside the data"),
+    ]);
+}
+
+fn timezone(node: &Node, problems: &mut Problems) -> Option<Tz> {
+    let written = read::text(node, "`timezone`", "a time zone such as `Europe/Berlin`", problems)?.text.trim();
+    if let Ok(zone) = written.parse::<Tz>() {
+        return Some(zone);
+    }
+    let city = format!("/{}", written.to_lowercase().replace(' ', "_"));
+    let by_city = chrono_tz::TZ_VARIANTS.iter().map(|z| z.name()).find(|z| z.to_lowercase().ends_with(&city));
+    let near = by_city.or_else(|| crate::diagnostic::did_you_mean(&shown(written), chrono_tz::TZ_VARIANTS.iter().map(|z| z.name())));
+    let near = near.map(|z| format!("did you mean `{z}`? ")).unwrap_or_default();
+    let help = format!("{near}time zones have names such as `UTC` and `Europe/Berlin`");
+    read::bad_value(codes::UNKNOWN_TIMEZONE, node.span, format!("`{}` is not a time zone", shown(written)), help, problems);
+    None
+}
+
+/// `${run.as_of}`, a day (its start in the zone), a local moment, or a moment with an offset.
+fn as_of(node: &Node, zone: Tz, problems: &mut Problems) -> Option<AsOf> {
+    let written = read::text(node, "`as_of`", "`${run.as_of}` or an instant", problems)?.text.trim();
+    if written == vars::RUN_AS_OF {
+        return Some(AsOf::Run);
+    }
+    let instant = DateTime::parse_from_rfc3339(written).ok().map(|t| t.with_timezone(&Utc)).or_else(|| local(written, zone));
+    match instant {
+        Some(instant) => Some(AsOf::Literal(Located::new(instant.trunc_subsecs(6), node.span))),
+        None => {
+            let help = "write `${run.as_of}`, `2026-01-15`, or `2026-01-15T00:00:00Z`; local times that a clock change skips do not exist";
+            read::bad_value(codes::BAD_INSTANT, node.span, format!("`{}` is not an instant", shown(written)), help, problems);
+            None
+        }
+    }
+}
+
+fn local(written: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    if let Ok(day) = NaiveDate::parse_from_str(written, "%Y-%m-%d") {
+        return start_of_day(day, zone);
+    }
+    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+    let moment = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(written, form).ok())?;
+    zone.from_local_datetime(&moment).earliest().map(|t| t.with_timezone(&Utc))
+}
+
+/// The first instant of a day; some days have no midnight.
+fn start_of_day(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
+    day.checked_add_days(Days::new(1))?;
+    let midnight = day.and_time(NaiveTime::MIN);
+    let moments = (0..96).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
+    moments.into_iter().find_map(|m| zone.from_local_datetime(&m).earliest()).map(|t| t.with_timezone(&Utc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_starts_when_its_clock_does() {
+        let start = |day: &str, zone: &str| local(day, zone.parse().unwrap()).unwrap().to_rfc3339();
+        assert_eq!(start("2026-01-15", "UTC"), "2026-01-15T00:00:00+00:00");
+        assert_eq!(start("2026-01-15", "Australia/Sydney"), "2026-01-14T13:00:00+00:00");
+        // Sao Paulo skipped from midnight to one o'clock that day.
+        assert_eq!(start("2018-11-04", "America/Sao_Paulo"), "2018-11-04T03:00:00+00:00");
+        assert!(local("2026-03-29T02:30:00", Tz::Europe__Berlin).is_none());
+    }
+}

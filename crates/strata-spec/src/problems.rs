@@ -1,0 +1,81 @@
+//! The place where diagnostics gather while a file is read. Never stops a reader: reading goes on after every one.
+
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
+use crate::text::Span;
+
+/// More than this many are counted, not kept: nobody reads them, and a hostile file must not fill memory.
+const KEPT_MAX: usize = 1000;
+/// After this many, the search for similar names stops.
+const SUGGESTED_MAX: usize = 200;
+/// Words and lists longer than this get no similar name.
+const SIMILAR_CHARS_MAX: usize = 64;
+const SIMILAR_NAMES_MAX: usize = 5000;
+/// Names listed in a help line.
+const LISTED_MAX: usize = 24;
+
+/// Diagnostics so far.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    list: Vec<Diagnostic>,
+    dropped: usize,
+}
+
+impl Problems {
+    /// One more.
+    pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
+        if self.list.len() < KEPT_MAX {
+            self.list.push(diagnostic);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// True if anything stops the run.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.list.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// All of them, in the order of the file.
+    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.list.sort_by(|a, b| (a.span, a.code).cmp(&(b.span, b.code)));
+        self.list.dedup();
+        if let (true, Some(last)) = (self.dropped > 0, self.list.last()) {
+            let message = format!("{} more problems are not shown", self.dropped);
+            let more = Diagnostic::error(codes::TOO_MANY, last.span, message).help("mend the first ones and check again");
+            self.list.push(more);
+        }
+        self.list
+    }
+
+    /// A help line for an unknown word: the nearest known one, and what there is.
+    pub(crate) fn known_help<'k>(&self, word: &str, kind: &str, known: &[&'k str]) -> String {
+        let near = self.similar(word, known).map(|k| format!("did you mean `{k}`? ")).unwrap_or_default();
+        if known.is_empty() {
+            return format!("there are no {kind}");
+        }
+        let mut listed: Vec<String> = known.iter().take(LISTED_MAX).map(|k| format!("`{k}`")).collect();
+        if known.len() > LISTED_MAX {
+            listed.push(format!("{} more", known.len() - LISTED_MAX));
+        }
+        format!("{near}{kind}: {}", listed.join(", "))
+    }
+
+    fn similar<'k>(&self, word: &str, known: &[&'k str]) -> Option<&'k str> {
+        let bounded = word.len() <= SIMILAR_CHARS_MAX && known.len() <= SIMILAR_NAMES_MAX && self.list.len() <= SUGGESTED_MAX;
+        if bounded { did_you_mean(word, known.iter().copied()) } else { None }
+    }
+
+    /// An S0190: right, but later; `instead` says what to do now.
+    pub(crate) fn not_yet(&mut self, span: Span, what: &str, instead: &str) {
+        let message = format!("{what} is not in this version of Strata");
+        self.add(Diagnostic::error(codes::NOT_YET, span, message).label("not supported yet").help(instead));
+    }
+}
+
+/// The user's text as messages show it: one line, not endless.
+pub(crate) fn shown(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let short: String = line.chars().take(60).collect();
+    if short.len() < text.len() { format!("{short}…") } else { short }
+}

@@ -1,0 +1,217 @@
+//! `outputs:` with `defaults` applied. Never writes one.
+
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::fields::Fields;
+use crate::pipeline::{Class, Output, Rows, Select, WriteFormat};
+use crate::problems::{Problems, shown};
+use crate::read;
+use crate::sections::column::CLASSES;
+use crate::text::{Located, Name, Sql};
+use crate::tree::{Entry, Node};
+
+const HISTORY: &str = "each run writes the whole table: keep old runs, or compare two of them outside";
+const FORMATS_LATER: [&str; 9] = ["delta", "iceberg", "jsonl", "xlsx", "postgres", "json", "markdown", "orc", "avro"];
+
+/// Names that decide what the rows of an output are.
+pub(crate) struct RowNames<'a> {
+    /// The first entity.
+    pub(crate) entity: Option<&'a Name>,
+    /// Profiles, also unreadable ones.
+    pub(crate) profiles: Vec<&'a str>,
+    /// Tables, also unreadable ones.
+    pub(crate) tables: Vec<&'a str>,
+}
+
+/// What `defaults` and each output can both say.
+#[derive(Default)]
+struct Common {
+    to: Option<Name>,
+    format: Option<WriteFormat>,
+    purpose: Option<Name>,
+    classes: Option<Vec<Class>>,
+    filter: Option<Sql>,
+}
+
+/// `outputs:`
+pub(crate) fn outputs(node: &Node, names: &RowNames, problems: &mut Problems) -> Vec<Output> {
+    let entries = read::entries(node, "`outputs`", problems);
+    let mut defaults = Common::default();
+    if let Some(entry) = entries.iter().find(|e| e.key.value == "defaults") {
+        if let Some(mut f) = Fields::open(&entry.value, &entry.key, "output", problems) {
+            defaults = common(&mut f);
+            f.finish();
+        }
+    }
+    let rest = entries.iter().filter(|e| e.key.value != "defaults");
+    rest.filter_map(|e| output(e, &defaults, names, problems)).collect()
+}
+
+fn common(f: &mut Fields) -> Common {
+    let formats = [("parquet", WriteFormat::Parquet), ("csv", WriteFormat::Csv)];
+    let common = Common {
+        to: f.name("to"),
+        format: f.word_or_later("format", &formats, &FORMATS_LATER, "write `format: parquet` or `format: csv`"),
+        purpose: f.name("purpose"),
+        classes: f.take("classes").map(|n| classes(n, f.p)),
+        filter: f.sql("where"),
+    };
+    f.later(&[
+        ("history", HISTORY),
+        ("changes_only", HISTORY),
+        ("min_cell", "write `min_cell` in the profile"),
+        ("drop", "list the columns you want in `select`"),
+        ("publish", "each output is published by itself: leave it out"),
+        ("partition_by", "leave it out: an output is one set of files"),
+    ]);
+    common
+}
+
+fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Problems) -> Option<Output> {
+    let name = &entry.key;
+    if !name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+        let message = format!("`{}` cannot be the name of an output", shown(&name.value));
+        problems.add(Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of outputs are letters, digits, `_` and `-`"));
+    }
+    let mut f = Fields::open(&entry.value, name, "output", problems)?;
+    let own = common(&mut f);
+    if own.to.is_none() && defaults.to.is_none() && !f.has("to") {
+        let message = format!("{} does not say where `to` write", f.what);
+        let help = "write `to: folder`, or `defaults: {to: \"out/{name}\"}` for all outputs";
+        f.p.add(Diagnostic::error(codes::MISSING_KEY, name.span, message).help(help));
+    }
+    let to = own.to.or_else(|| defaults.to.clone()).unwrap_or_else(|| read::blank(name.span));
+    let to = placed(to, &name.value, f.p);
+    let from = f.name("from");
+    let selected = f.need("select", "write `select: customer.attributes`, or a list of columns");
+    let select = selected.map(|n| selects(n, f.p)).unwrap_or_default();
+    f.finish();
+    let from = match from {
+        Some(from) => rows(&from, names, problems),
+        None => inferred(&select, names, name, problems),
+    };
+    Some(Output {
+        name: name.clone(),
+        to,
+        format: own.format.or(defaults.format).unwrap_or(WriteFormat::Parquet),
+        from,
+        select,
+        purpose: own.purpose.or_else(|| defaults.purpose.clone()),
+        classes: own.classes.or_else(|| defaults.classes.clone()).unwrap_or_default(),
+        filter: own.filter.or_else(|| defaults.filter.clone()),
+    })
+}
+
+fn classes(node: &Node, problems: &mut Problems) -> Vec<Class> {
+    let mut all = Vec::new();
+    for name in read::names(node, "`classes`", problems) {
+        match CLASSES.iter().find(|(word, _)| *word == name.value) {
+            Some((_, class)) => all.push(*class),
+            None => {
+                let words: Vec<&str> = CLASSES.iter().map(|(word, _)| *word).collect();
+                let help = problems.known_help(&name.value, "classes", &words);
+                read::bad_value(codes::BAD_VALUE, name.span, format!("`{}` is not a class", shown(&name.value)), help, problems);
+            }
+        }
+    }
+    all
+}
+
+/// `to` with the output's name in place of `{name}`.
+fn placed(to: Name, name: &str, problems: &mut Problems) -> Name {
+    let value = to.value.replace("{name}", name);
+    if let Some(at) = value.find(['{', '}']) {
+        let message = format!("`{}` is not a placeholder", shown(&value[at..]));
+        let unknown = Diagnostic::error(codes::BAD_PLACEHOLDER, to.span, message);
+        problems.add(unknown.help("only `{name}` is, and stands for the output's name; variables are `${vars.x}`"));
+    }
+    Located::new(value, to.span)
+}
+
+fn selects(node: &Node, problems: &mut Problems) -> Vec<Located<Select>> {
+    let names = read::names(node, "`select`", problems);
+    names.into_iter().filter_map(|n| select(&n, problems).map(|s| Located::new(s, n.span))).collect()
+}
+
+fn select(name: &Name, problems: &mut Problems) -> Option<Select> {
+    let mut parts = name.value.split('.');
+    let selected = match (parts.next(), parts.next(), parts.next()) {
+        (Some(column), None, None) if read::is_identifier(column) => Some(Select::Column(column.to_owned())),
+        (Some(of), Some(part), None) if read::is_identifier(of) => match part {
+            "attributes" => Some(Select::Attributes(of.to_owned())),
+            "segments" => Some(Select::Segments(of.to_owned())),
+            "*" => Some(Select::All(of.to_owned())),
+            _ if of == "panel" => None,
+            column if read::is_identifier(column) => Some(Select::Source(of.to_owned(), column.to_owned())),
+            _ => None,
+        },
+        _ => None,
+    };
+    if selected.is_none() {
+        let message = format!("`{}` cannot be selected", shown(&name.value));
+        let help = match name.value.strip_prefix("panel.") {
+            Some(wave) => format!("write `from: panel.{}`, and list the columns in `select`", shown(wave)),
+            None => "write a column, `source.column`, `entity.attributes`, `entity.segments` or `profile.*`; expressions belong to attributes".to_owned(),
+        };
+        problems.add(Diagnostic::error(codes::BAD_SELECT, name.span, message).help(help));
+    }
+    selected
+}
+
+/// `from:` as written; whether it is declared is checked later.
+fn rows(from: &Name, names: &RowNames, problems: &mut Problems) -> Rows {
+    if let Some(wave) = from.value.strip_prefix("panel.") {
+        return Rows::Wave(Located::new(wave.to_owned(), from.span));
+    }
+    if from.value == "panel" {
+        problems.add(Diagnostic::error(codes::UNKNOWN_WAVE, from.span, "`from: panel` names no wave").help("write `from: panel.NAME`, with a wave of the panel"));
+        return Rows::Entity(read::blank(from.span));
+    }
+    named_rows(from.clone(), names)
+}
+
+fn named_rows(name: Name, names: &RowNames) -> Rows {
+    match name.value.as_str() {
+        n if names.profiles.contains(&n) => Rows::Profile(name),
+        n if names.tables.contains(&n) => Rows::Table(name),
+        _ => Rows::Entity(name),
+    }
+}
+
+/// What the rows are, from what is selected.
+fn inferred(select: &[Located<Select>], names: &RowNames, output: &Name, problems: &mut Problems) -> Rows {
+    let mut found: Option<(Rows, &Located<Select>)> = None;
+    for item in select {
+        let rows = match &item.value {
+            Select::All(of) if !names.profiles.contains(&of.as_str()) && !names.tables.contains(&of.as_str()) => {
+                let mut known = names.profiles.clone();
+                known.extend(&names.tables);
+                let help = problems.known_help(of, "profiles and tables", &known);
+                let message = format!("`{}.*`: there is no profile or table `{}`", shown(of), shown(of));
+                problems.add(Diagnostic::error(codes::UNKNOWN_ROWS, item.span, message).help(help));
+                continue;
+            }
+            Select::All(of) => named_rows(Located::new(of.clone(), item.span), names),
+            Select::Attributes(of) | Select::Segments(of) => Rows::Entity(Located::new(of.clone(), item.span)),
+            Select::Column(_) | Select::Source(..) => continue,
+        };
+        match &found {
+            Some((first, at)) if !same_rows(first, &rows) => {
+                let message = format!("output `{}` selects different kinds of row", shown(&output.value));
+                let mixed = Diagnostic::error(codes::MIXED_ROWS, item.span, message).also(at.span, "the first kind");
+                problems.add(mixed.help("make two outputs of it"));
+            }
+            Some(_) => {}
+            None => found = Some((rows, item)),
+        }
+    }
+    let first = || names.entity.cloned().unwrap_or_else(|| read::blank(output.span));
+    found.map_or_else(|| Rows::Entity(first()), |(rows, _)| rows)
+}
+
+fn same_rows(a: &Rows, b: &Rows) -> bool {
+    match (a, b) {
+        (Rows::Entity(a), Rows::Entity(b)) | (Rows::Profile(a), Rows::Profile(b)) | (Rows::Table(a), Rows::Table(b)) => a.value == b.value,
+        _ => false,
+    }
+}
