@@ -6,13 +6,32 @@ pub(crate) const QUOTE: &str = "quote this, or use `|` and put it on a line of i
 /// Characters with a meaning in YAML at the start of a value.
 const MARKS: &[char] = &['\'', '"', '-', '[', ']', '{', '}', '%', '@', '`', '!', '&', '*', '|', '>', '?', ','];
 
+/// What the scanner says, in words for people who do not know YAML's grammar.
+pub(crate) fn said(info: &str) -> String {
+    if info.contains("invalid trailing content") {
+        "text goes on after a closing quote".to_owned()
+    } else if info.contains("mapping values are not allowed") {
+        "a second `: ` stands in one value".to_owned()
+    } else if info.contains("expected key") || info.contains("block collection") {
+        "text goes on after a value, or a line is indented wrongly".to_owned()
+    } else if info.contains("found a tab") || info.contains("tabs disallowed") {
+        "a tab indents a line".to_owned()
+    } else if info.contains("quoted scalar") {
+        "a quote is not closed".to_owned()
+    } else if info.contains("did not find expected ',' or") || info.contains("expected ',' or") {
+        "a bracket is not closed, or a comma is missing".to_owned()
+    } else {
+        info.replace('\'', "`")
+    }
+}
+
 /// A help line for text that is not YAML, from the scanner's words and the line it stopped on.
 pub(crate) fn for_syntax(info: &str, line: &str) -> String {
     if info.contains("tab") || line.trim_start_matches(' ').starts_with('\t') {
         return "indent with spaces; YAML does not allow tabs there".to_owned();
     }
-    if info.contains("end of stream") {
-        return "a quote or bracket opened here is never closed".to_owned();
+    if info.contains("quoted scalar") && !info.contains("trailing") {
+        return "the quote opened here is never closed; lines of a quoted text must be indented".to_owned();
     }
     if let Some(value) = trapped(line) {
         return match value.chars().next().filter(|c| MARKS.contains(c)) {

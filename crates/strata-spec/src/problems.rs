@@ -38,7 +38,7 @@ impl Problems {
 
     /// All of them, in the order of the file.
     pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.list.sort_by(|a, b| (a.span, a.code).cmp(&(b.span, b.code)));
+        self.list.sort_by_key(|a| (a.span, a.code));
         self.list.dedup();
         if let (true, Some(last)) = (self.dropped > 0, self.list.last()) {
             let message = format!("{} more problems are not shown", self.dropped);
@@ -49,7 +49,10 @@ impl Problems {
     }
 
     /// A help line for an unknown word: the nearest known one, and what there is.
-    pub(crate) fn known_help<'k>(&self, word: &str, kind: &str, known: &[&'k str]) -> String {
+    pub(crate) fn known_help(&self, word: &str, kind: &str, known: &[&str]) -> String {
+        if self.list.len() >= KEPT_MAX {
+            return String::new();
+        }
         let near = self.similar(word, known).map(|k| format!("did you mean `{k}`? ")).unwrap_or_default();
         if known.is_empty() {
             return format!("there are no {kind}");

@@ -28,7 +28,7 @@ fn declared(root: &Node, given: &[(String, String)], problems: &mut Problems) ->
     let section = root.entries().iter().find(|e| e.key.value == "vars");
     let mut vars: Vec<(String, String)> = Vec::new();
     for (name, value) in section.map(|s| read::named(&s.value, "`vars`", problems)).unwrap_or_default() {
-        let default = read::text(value, "a variable", "text", problems).map(|t| replaced(t, &vars, problems).text);
+        let default = read::text(value, "a variable", "text", problems).and_then(|t| replaced(t, &vars, problems)).map(|t| t.text);
         let over = given.iter().rev().find(|(k, _)| *k == name.value).map(|(_, v)| v.clone());
         vars.push((name.value.clone(), over.or(default).unwrap_or_default()));
     }
@@ -52,7 +52,7 @@ fn replace_below(entry: &mut Entry, vars: &[(String, String)], problems: &mut Pr
 
 fn replace_in(node: &mut Node, vars: &[(String, String)], problems: &mut Problems) {
     match &mut node.value {
-        Value::Text(text) if text.text.contains("${") => *text = replaced(text, vars, problems),
+        Value::Text(text) if text.text.contains("${") => node.value = replaced(text, vars, problems).map_or(Value::Refused, Value::Text),
         Value::List(items) => items.iter_mut().for_each(|i| replace_in(i, vars, problems)),
         Value::Map(entries) => entries.iter_mut().for_each(|e| replace_below(e, vars, problems)),
         Value::Text(_) | Value::Refused => {}
@@ -60,22 +60,27 @@ fn replace_in(node: &mut Node, vars: &[(String, String)], problems: &mut Problem
 }
 
 /// The text with its variables replaced; each line keeps its place, and a value of several lines stays at the line it stands in.
-fn replaced(text: &Text, vars: &[(String, String)], problems: &mut Problems) -> Text {
+/// `None`, reported, if one is not known.
+fn replaced(text: &Text, vars: &[(String, String)], problems: &mut Problems) -> Option<Text> {
+    let mut known = true;
     let mut out = String::with_capacity(text.text.len());
     let mut line_starts = Vec::with_capacity(text.line_starts.len());
     for (index, line) in text.text.split('\n').enumerate() {
         let start = text.line_starts.get(index).or(text.line_starts.last()).copied().unwrap_or_default();
-        let line = replaced_line(line, start, vars, problems);
+        let (line, line_known) = replaced_line(line, start, vars, problems);
+        known &= line_known;
         if index > 0 {
             out.push('\n');
         }
         line_starts.extend(std::iter::repeat_n(start, line.matches('\n').count() + 1));
         out.push_str(&line);
     }
-    Text { text: out, style: text.style, line_starts }
+    known.then_some(Text { text: out, style: text.style, line_starts })
 }
 
-fn replaced_line(line: &str, start: usize, vars: &[(String, String)], problems: &mut Problems) -> String {
+/// One line with its variables replaced, and whether all were known.
+fn replaced_line(line: &str, start: usize, vars: &[(String, String)], problems: &mut Problems) -> (String, bool) {
+    let mut known = true;
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(at) = rest.find("${") {
@@ -84,17 +89,20 @@ fn replaced_line(line: &str, start: usize, vars: &[(String, String)], problems: 
         let Some(end) = rest[at..].find('}') else {
             let message = format!("`{}` has no closing `}}`", shown(&rest[at..]));
             problems.add(Diagnostic::error(codes::UNKNOWN_VARIABLE, Span::new(place, place + 2), message).help("write `${vars.name}`"));
-            return out;
+            return (out, false);
         };
         let name = rest[at + 2..at + end].trim();
         match name.strip_prefix("vars.").and_then(|n| vars.iter().find(|(k, _)| k == n)) {
             Some((_, value)) => out.push_str(value),
-            None => problems.add(unknown(name, Span::new(place, place + end + 1), vars, problems)),
+            None => {
+                known = false;
+                problems.add(unknown(name, Span::new(place, place + end + 1), vars, problems));
+            }
         }
         rest = &rest[at + end + 1..];
     }
     out.push_str(rest);
-    out
+    (out, known)
 }
 
 fn unknown(name: &str, span: Span, vars: &[(String, String)], problems: &Problems) -> Diagnostic {

@@ -268,7 +268,7 @@ impl<'a> Builder<'a, '_> {
                     let message = "YAML reads an alias here, and pipelines have none";
                     return Diagnostic::error(codes::YAML_FEATURE, span, message).help(format!("if this is an expression: {}", advice::QUOTE));
                 }
-                Diagnostic::error(codes::NOT_YAML, span, format!("this is not YAML: {info}")).help(advice::for_syntax(info, line))
+                Diagnostic::error(codes::NOT_YAML, span, format!("this is not YAML: {}", advice::said(info))).help(advice::for_syntax(info, line))
             }
         }
     }

@@ -71,8 +71,13 @@ fn selected(world: &World, output: &Output, entity: Option<&str>, item: &Located
                 Rows::Profile(name) | Rows::Table(name) => name.value == *of,
                 Rows::Entity(_) | Rows::Wave(_) => false,
             };
-            let reported = !world.declared.has("profiles", of) && !world.declared.has("tables", of);
-            if !fits && !reported {
+            if !world.declared.has("profiles", of) && !world.declared.has("tables", of) {
+                let mut known = world.declared.texts("profiles");
+                known.extend(world.declared.texts("tables"));
+                let help = problems.known_help(of, "profiles and tables", &known);
+                let message = format!("`{}.*`: there is no profile or table `{}`", shown(of), shown(of));
+                problems.add(Diagnostic::error(codes::UNKNOWN_ROWS, item.span, message).help(help));
+            } else if !fits {
                 mixed(output, item.span, problems);
             }
         }
@@ -87,8 +92,10 @@ fn entity_rows_are_known(world: &World, output: &Output, entity: Option<&str>) -
 }
 
 fn mixed(output: &Output, span: Span, problems: &mut Problems) {
-    let message = format!("output `{}` has another kind of row", shown(&output.name.value));
-    problems.add(Diagnostic::error(codes::MIXED_ROWS, span, message).help("make two outputs of it, or mend `from`"));
+    let (Rows::Entity(rows) | Rows::Wave(rows) | Rows::Profile(rows) | Rows::Table(rows)) = &output.from;
+    let message = format!("output `{}` has other rows: those of `{}`", shown(&output.name.value), shown(&rows.value));
+    let mixed = Diagnostic::error(codes::MIXED_ROWS, span, message).also(rows.span, "the rows are said here");
+    problems.add(mixed.help("make two outputs of it, or mend `from`"));
 }
 
 /// A bare name in an output with one row an entity.

@@ -5,6 +5,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::pipeline::{Method, Profile};
 use crate::problems::{Problems, shown};
+use crate::read::is_identifier;
 use crate::text::{Name, Sql};
 
 pub(super) fn check(world: &World, problems: &mut Problems) {
@@ -28,7 +29,7 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
 
 /// Names that stand for themselves: `age` in `describe: [age, {net: net_cents / 100}]`.
 fn bare(named: &[(Name, Sql)]) -> impl Iterator<Item = &Name> {
-    named.iter().filter(|(name, sql)| name.span == sql.span).map(|(name, _)| name)
+    named.iter().filter(|(name, sql)| name.span == sql.span && is_identifier(&name.value)).map(|(name, _)| name)
 }
 
 fn check_profile(world: &World, profile: &Profile, problems: &mut Problems) {

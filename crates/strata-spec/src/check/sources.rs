@@ -32,7 +32,7 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
 }
 
 fn must_be_source(world: &World, name: &Name, problems: &mut Problems) -> bool {
-    if world.declared.has("tables", &name.value) {
+    if world.declared.has("tables", &name.value) && !world.declared.has("sources", &name.value) {
         let message = format!("`{}` is a table, and a source is needed here", shown(&name.value));
         problems.add(Diagnostic::error(codes::UNKNOWN_SOURCE, name.span, message).help("name one of `sources`"));
         return false;

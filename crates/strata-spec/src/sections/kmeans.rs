@@ -107,8 +107,9 @@ fn names(node: &Node, k: Option<u32>, f: &mut Fields) -> Vec<Name> {
             return Vec::new();
         }
     };
-    if let Some(k) = k.filter(|k| usize::try_from(*k).is_ok_and(|k| k != names.len()) && !names.is_empty()) {
-        count_mismatch(f, "names", names.len(), k, "`k`");
+    let written = if let Value::List(items) = &node.value { items.len() } else { node.entries().len() };
+    if let Some(k) = k.filter(|k| usize::try_from(*k).is_ok_and(|k| k != written) && written > 0) {
+        count_mismatch(f, "names", written, k, "`k`");
     }
     names
 }

@@ -37,12 +37,11 @@ struct Common {
 pub(crate) fn outputs(node: &Node, names: &RowNames, problems: &mut Problems) -> Vec<Output> {
     let entries = read::entries(node, "`outputs`", problems);
     let mut defaults = Common::default();
-    if let Some(entry) = entries.iter().find(|e| e.key.value == "defaults") {
-        if let Some(mut f) = Fields::open(&entry.value, &entry.key, "output", problems) {
+    if let Some(entry) = entries.iter().find(|e| e.key.value == "defaults")
+        && let Some(mut f) = Fields::open(&entry.value, &entry.key, "output", problems) {
             defaults = common(&mut f);
             f.finish();
         }
-    }
     let rest = entries.iter().filter(|e| e.key.value != "defaults");
     rest.filter_map(|e| output(e, &defaults, names, problems)).collect()
 }
@@ -88,7 +87,7 @@ fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Pro
     f.finish();
     let from = match from {
         Some(from) => rows(&from, names, problems),
-        None => inferred(&select, names, name, problems),
+        None => inferred(&select, names, name),
     };
     Some(Output {
         name: name.clone(),
@@ -178,40 +177,14 @@ fn named_rows(name: Name, names: &RowNames) -> Rows {
     }
 }
 
-/// What the rows are, from what is selected.
-fn inferred(select: &[Located<Select>], names: &RowNames, output: &Name, problems: &mut Problems) -> Rows {
-    let mut found: Option<(Rows, &Located<Select>)> = None;
-    for item in select {
-        let rows = match &item.value {
-            Select::All(of) if !names.profiles.contains(&of.as_str()) && !names.tables.contains(&of.as_str()) => {
-                let mut known = names.profiles.clone();
-                known.extend(&names.tables);
-                let help = problems.known_help(of, "profiles and tables", &known);
-                let message = format!("`{}.*`: there is no profile or table `{}`", shown(of), shown(of));
-                problems.add(Diagnostic::error(codes::UNKNOWN_ROWS, item.span, message).help(help));
-                continue;
-            }
-            Select::All(of) => named_rows(Located::new(of.clone(), item.span), names),
-            Select::Attributes(of) | Select::Segments(of) => Rows::Entity(Located::new(of.clone(), item.span)),
-            Select::Column(_) | Select::Source(..) => continue,
-        };
-        match &found {
-            Some((first, at)) if !same_rows(first, &rows) => {
-                let message = format!("output `{}` selects different kinds of row", shown(&output.value));
-                let mixed = Diagnostic::error(codes::MIXED_ROWS, item.span, message).also(at.span, "the first kind");
-                problems.add(mixed.help("make two outputs of it"));
-            }
-            Some(_) => {}
-            None => found = Some((rows, item)),
+/// What the rows are, from the first thing selected that says so; what does not fit is checked later.
+fn inferred(select: &[Located<Select>], names: &RowNames, output: &Name) -> Rows {
+    let first = select.iter().find_map(|item| match &item.value {
+        Select::All(of) if names.profiles.contains(&of.as_str()) || names.tables.contains(&of.as_str()) => {
+            Some(named_rows(Located::new(of.clone(), item.span), names))
         }
-    }
-    let first = || names.entity.cloned().unwrap_or_else(|| read::blank(output.span));
-    found.map_or_else(|| Rows::Entity(first()), |(rows, _)| rows)
-}
-
-fn same_rows(a: &Rows, b: &Rows) -> bool {
-    match (a, b) {
-        (Rows::Entity(a), Rows::Entity(b)) | (Rows::Profile(a), Rows::Profile(b)) | (Rows::Table(a), Rows::Table(b)) => a.value == b.value,
-        _ => false,
-    }
+        Select::Attributes(of) | Select::Segments(of) => Some(Rows::Entity(Located::new(of.clone(), item.span))),
+        Select::All(_) | Select::Column(_) | Select::Source(..) => None,
+    });
+    first.unwrap_or_else(|| Rows::Entity(names.entity.cloned().unwrap_or_else(|| read::blank(output.span))))
 }
