@@ -1,0 +1,64 @@
+//! The solvers against reference vectors of established tools, read in place. Never asserts less than the vector's own
+//! tolerance; where the vectors are absent it says so.
+
+use std::error::Error;
+use std::fs::File;
+use std::path::PathBuf;
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+mod allocation;
+mod kmeans;
+mod raking;
+mod rfm;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// A folder of reference vectors, or none (said on stderr) where there are none.
+fn reference(name: &str) -> Option<PathBuf> {
+    let shared = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
+    if shared.is_dir() {
+        return Some(shared.join("reference").join(name));
+    }
+    eprintln!("not run: ../shared is absent");
+    None
+}
+
+fn json(path: PathBuf) -> Outcome<serde_json::Value> {
+    Ok(serde_json::from_reader(File::open(path)?)?)
+}
+
+/// The rows of a CSV file, by column name.
+fn rows(path: PathBuf) -> Outcome<Vec<std::collections::HashMap<String, String>>> {
+    Ok(csv::Reader::from_path(path)?
+        .deserialize()
+        .collect::<Result<_, _>>()?)
+}
+
+fn parquet(path: PathBuf) -> Outcome<RecordBatch> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let schema = builder.schema().clone();
+    let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+fn column(batch: &RecordBatch, name: &str) -> Outcome<ArrayRef> {
+    Ok(batch
+        .column_by_name(name)
+        .ok_or_else(|| format!("no column {name}"))?
+        .clone())
+}
+
+fn floats(batch: &RecordBatch, name: &str) -> Outcome<Vec<f64>> {
+    let array = cast(&column(batch, name)?, &DataType::Float64)?;
+    Ok(array.as_primitive::<Float64Type>().values().to_vec())
+}
+
+fn integers(batch: &RecordBatch, name: &str) -> Outcome<Vec<i64>> {
+    let array = cast(&column(batch, name)?, &DataType::Int64)?;
+    Ok(array.as_primitive::<Int64Type>().values().to_vec())
+}
