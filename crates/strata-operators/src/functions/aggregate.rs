@@ -17,8 +17,6 @@ use datafusion::logical_expr::{
 /// The state of every group of one aggregate, in a few flat vectors. Group numbers are below `groups()`.
 /// INVARIANT: `values` and `states` depend on the rows seen per group only, never on their order or on how they were split and merged.
 pub(super) trait GroupState: Send + Sync {
-    /// The same aggregate over no groups.
-    fn fresh(&self) -> Box<dyn GroupState>;
     /// How many groups there are.
     fn groups(&self) -> usize;
     /// Adds empty groups until there are this many.
@@ -36,15 +34,8 @@ pub(super) trait GroupState: Send + Sync {
     /// Bytes held, in constant time.
     fn size(&self) -> usize;
 
-    /// The states of groups of one row each.
-    fn convert(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let rows = values.first().map_or(0, |array| array.len());
-        let groups: Vec<usize> = (0..rows).collect();
-        let mut state = self.fresh();
-        state.grow(rows);
-        state.update(values, &groups, filter)?;
-        state.states(rows)
-    }
+    /// The states of groups of one row each; rows outside the filter are groups without rows.
+    fn convert(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>>;
 }
 
 /// Names and types of an aggregate's state columns, for its coerced argument types.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::AccumulatorArgs;
@@ -30,7 +30,7 @@ pub(super) fn functions() -> Vec<Aggregate> {
 }
 
 fn create(args: &AccumulatorArgs) -> Result<Box<dyn GroupState>> {
-    by_type!(args.expr_fields[0].data_type(), Distinct::boxed)
+    by_type!(args.expr_fields[0].data_type(), Distinct)
 }
 
 /// Different values per group. State: their list.
@@ -43,10 +43,6 @@ impl<N: Key, V: Values<N> + 'static> Distinct<N, V> {
 }
 
 impl<N: Key, V: Values<N> + 'static> GroupState for Distinct<N, V> {
-    fn fresh(&self) -> Box<dyn GroupState> {
-        Self::boxed(self.0.values.fresh())
-    }
-
     fn groups(&self) -> usize {
         self.0.groups()
     }

@@ -209,14 +209,6 @@ impl<E: Exactly> Exact<E> {
 }
 
 impl<E: Exactly> GroupState for Exact<E> {
-    fn fresh(&self) -> Box<dyn GroupState> {
-        let output = match self.output {
-            Output::Number(number) => Output::Number(number),
-            Output::State => Output::State,
-        };
-        Box::new(Self::new(output))
-    }
-
     fn groups(&self) -> usize {
         self.cells.len()
     }

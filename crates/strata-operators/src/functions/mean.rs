@@ -59,10 +59,6 @@ struct FloatMean {
 }
 
 impl GroupState for FloatMean {
-    fn fresh(&self) -> Box<dyn GroupState> {
-        Box::new(Self { cells: Cells::new(), counts: Vec::new() })
-    }
-
     fn groups(&self) -> usize {
         self.counts.len()
     }
@@ -157,10 +153,6 @@ fn too_large() -> Result<()> {
 }
 
 impl GroupState for WholeMean {
-    fn fresh(&self) -> Box<dyn GroupState> {
-        Box::new(Self::new(self.scale))
-    }
-
     fn groups(&self) -> usize {
         self.counts.len()
     }
@@ -217,6 +209,15 @@ impl GroupState for WholeMean {
 
     fn size(&self) -> usize {
         size_of::<Self>() + self.sums.capacity() * size_of::<i128>() + self.counts.capacity() * size_of::<i64>()
+    }
+
+    fn convert(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let rows = values[0].len();
+        let groups: Vec<usize> = (0..rows).collect();
+        let mut state = Self::new(self.scale);
+        state.grow(rows);
+        state.update(values, &groups, filter)?;
+        state.states(rows)
     }
 }
 

@@ -37,7 +37,7 @@ fn list_of(values: DataType) -> DataType {
 }
 
 fn create(args: &AccumulatorArgs) -> Result<Box<dyn GroupState>> {
-    by_type!(args.expr_fields[0].data_type(), Mode::boxed)
+    by_type!(args.expr_fields[0].data_type(), Mode)
 }
 
 /// Rows per value per group. State: the list of values and the list of their counts.
@@ -50,10 +50,6 @@ impl<N: Key, V: Values<N> + 'static> Mode<N, V> {
 }
 
 impl<N: Key, V: Values<N> + 'static> GroupState for Mode<N, V> {
-    fn fresh(&self) -> Box<dyn GroupState> {
-        Self::boxed(self.0.values.fresh())
-    }
-
     fn groups(&self) -> usize {
         self.0.groups()
     }

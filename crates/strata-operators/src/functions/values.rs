@@ -243,17 +243,28 @@ impl Values<u32> for Texts {
     }
 }
 
-/// Builds a state by the type of its values: `$make(values)` for the key width of the type.
+/// Builds `$state<N, V>` for the key width `N` and the values `V` of a type.
 macro_rules! by_type {
-    ($data_type:expr, $make:expr) => {{
+    ($data_type:expr, $state:ident) => {{
         use arrow::datatypes::DataType;
         use $crate::functions::values::{Flags, Plain, Texts};
-        let data_type: &DataType = $data_type;
-        let plain = Plain(data_type.clone());
-        match data_type {
-            DataType::Int8 => Ok(by_type!(@plain i8, plain, $make)),
-            _ => datafusion::common::internal_err!("no keys for {data_type}"),
-        }
+        let plain = Plain($data_type.clone());
+        Ok(match $data_type {
+            DataType::Int8 => $state::<i8, _>::boxed(plain),
+            DataType::Int16 => $state::<i16, _>::boxed(plain),
+            DataType::Int32 | DataType::Date32 => $state::<i32, _>::boxed(plain),
+            DataType::Int64 | DataType::Date64 | DataType::Timestamp(..) => $state::<i64, _>::boxed(plain),
+            DataType::UInt8 => $state::<u8, _>::boxed(plain),
+            DataType::UInt16 => $state::<u16, _>::boxed(plain),
+            DataType::UInt32 => $state::<u32, _>::boxed(plain),
+            DataType::UInt64 => $state::<u64, _>::boxed(plain),
+            DataType::Decimal128(..) => $state::<i128, _>::boxed(plain),
+            DataType::Boolean => $state::<u8, _>::boxed(Flags),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                $state::<u32, _>::boxed(Texts::new($data_type.clone()))
+            }
+            other => return datafusion::common::internal_err!("values of type {other} have no keys"),
+        })
     }};
 }
 pub(super) use by_type;
