@@ -10,9 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
-};
+use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
 
 /// The state of every group of one aggregate, in a few flat vectors. Group numbers are below `groups()`.
 /// INVARIANT: `values` and `states` depend on the rows seen per group only, never on their order or on how they were split and merged.
@@ -106,7 +104,10 @@ impl Hash for Aggregate {
 impl Aggregate {
     fn start(&self, args: &AccumulatorArgs) -> Result<Box<dyn GroupState>> {
         if args.is_distinct {
-            return plan_err!("`{}(distinct ..)` is not supported: aggregate a `select distinct` instead", self.name);
+            return plan_err!(
+                "`{}(distinct ..)` is not supported: aggregate a `select distinct` instead",
+                self.name
+            );
         }
         (self.create)(args)
     }
@@ -141,7 +142,11 @@ impl AggregateUDFImpl for Aggregate {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let types: Vec<DataType> = args.input_fields.iter().map(|field| field.data_type().clone()).collect();
+        let types: Vec<DataType> = args
+            .input_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
         let columns = (self.state)(&types).into_iter().enumerate();
         Ok(columns
             .map(|(index, (name, data_type))| {
@@ -158,7 +163,11 @@ impl AggregateUDFImpl for Aggregate {
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let mut state = self.start(&args)?;
         state.grow(1);
-        Ok(Box::new(OneGroup { name: self.name, state, zeros: Vec::new() }))
+        Ok(Box::new(OneGroup {
+            name: self.name,
+            state,
+            zeros: Vec::new(),
+        }))
     }
 
     fn groups_accumulator_supported(&self, _args: AccumulatorArgs) -> bool {
@@ -166,7 +175,9 @@ impl AggregateUDFImpl for Aggregate {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(ManyGroups { state: self.start(&args)? }))
+        Ok(Box::new(ManyGroups {
+            state: self.start(&args)?,
+        }))
     }
 }
 
@@ -232,7 +243,9 @@ struct OneGroup {
 
 impl fmt::Debug for OneGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OneGroup").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("OneGroup")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -260,7 +273,11 @@ impl Accumulator for OneGroup {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.state.states(1)?.iter().map(|array| ScalarValue::try_from_array(array, 0)).collect()
+        self.state
+            .states(1)?
+            .iter()
+            .map(|array| ScalarValue::try_from_array(array, 0))
+            .collect()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {

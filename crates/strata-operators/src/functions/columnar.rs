@@ -76,7 +76,9 @@ where
     A: ArrowPrimitiveType,
     O: ArrowPrimitiveType,
 {
-    each_array(argument, |array| Ok(Arc::new(primitive::<A>(array)?.unary::<_, O>(&function)) as ArrayRef))
+    each_array(argument, |array| {
+        Ok(Arc::new(primitive::<A>(array)?.unary::<_, O>(&function)) as ArrayRef)
+    })
 }
 
 /// `function` over a column or one value; null gives null, and the first failure is the call's.

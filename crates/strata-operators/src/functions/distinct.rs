@@ -14,6 +14,8 @@ use super::values::{Key, Values, by_type, value_type};
 
 const USAGE: &str = "count_distinct(x)";
 
+/// `count_distinct(x)`: how many different values there are, nulls not counted. `Int64`, 0 without rows.
+/// Errors: `Plan` for doubles.
 pub(super) fn functions() -> Vec<Aggregate> {
     vec![Aggregate {
         name: "count_distinct",
@@ -23,7 +25,12 @@ pub(super) fn functions() -> Vec<Aggregate> {
             Ok(vec![value_type(USAGE, &types[0])?])
         },
         returns: |_| DataType::Int64,
-        state: |types| vec![("values", DataType::List(Arc::new(Field::new_list_field(types[0].clone(), true))))],
+        state: |types| {
+            vec![(
+                "values",
+                DataType::List(Arc::new(Field::new_list_field(types[0].clone(), true))),
+            )]
+        },
         create,
         of_nothing: ScalarValue::Int64(Some(0)),
     }]
@@ -52,7 +59,8 @@ impl<N: Key, V: Values<N> + 'static> GroupState for Distinct<N, V> {
     }
 
     fn update(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
-        self.0.update(&values[0], groups, included(&values[0], filter).as_ref(), ())
+        self.0
+            .update(&values[0], groups, included(&values[0], filter).as_ref(), ())
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize]) -> Result<()> {

@@ -18,6 +18,8 @@ const USAGE: &str = "first_by(x, k1, .., kn, 'al,df')";
 /// The arena is packed when more than this and more than half of it is garbage.
 const GARBAGE_MIN: usize = 1 << 16;
 
+/// `first_by(x, k1, .., kn, spec)`: x, maybe null, of the first row in the order of the keys, ties to the smallest x (null
+/// before all). The type of x, null without rows. Errors: `Plan` for a spec that is not two letters per key.
 pub(super) fn functions() -> Vec<Aggregate> {
     vec![Aggregate {
         name: "first_by",
@@ -43,7 +45,8 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
             return plan_err!("`{USAGE}` cannot order values of type {found}: name one of its fields");
         }
     }
-    coerced.push(text_type(USAGE, spec)?);
+    text_type(USAGE, spec)?;
+    coerced.push(spec.clone());
     Ok(coerced)
 }
 
@@ -61,14 +64,15 @@ fn create(args: &AccumulatorArgs) -> Result<Box<dyn GroupState>> {
     let orders = orders(spec)?;
     let columns = &args.expr_fields[..args.expr_fields.len() - 1];
     if columns.len() != orders.len() + 1 {
-        return plan_err!("the order `{spec}` has {} parts for {} keys: write `{USAGE}`", orders.len(), columns.len() - 1);
+        return plan_err!(
+            "the order `{spec}` has {} parts for {} keys: write `{USAGE}`",
+            orders.len(),
+            columns.len() - 1
+        );
     }
     let mut types: Vec<DataType> = columns.iter().map(|field| field.data_type().clone()).collect();
     types.rotate_left(1);
-    let orders = orders.into_iter().chain([SortOptions::default()]);
-    let fields = types.iter().zip(orders).map(|(found, order)| SortField::new_with_options(found.clone(), order));
-    let converter = RowConverter::new(fields.collect())?;
-    Ok(Box::new(First { types, converter, arena: Vec::new(), slots: Vec::new(), garbage: 0 }))
+    Ok(Box::new(First::new(types, orders)?))
 }
 
 /// Two letters per key: `a` or `d` for ascending or descending, `f` or `l` for nulls first or last. Errors: `Plan`.
@@ -80,10 +84,15 @@ fn orders(spec: &str) -> Result<Vec<SortOptions>> {
             "df" => (true, true),
             "dl" => (true, false),
             other => {
-                return plan_err!("`{other}` is no order: write `a` or `d`, then `f` or `l` for nulls first or last, per key, as in `{USAGE}`");
+                return plan_err!(
+                    "`{other}` is no order: write `a` or `d`, then `f` or `l` for nulls first or last, per key, as in `{USAGE}`"
+                );
             }
         };
-        Ok(SortOptions { descending, nulls_first })
+        Ok(SortOptions {
+            descending,
+            nulls_first,
+        })
     };
     spec.split(',').map(order).collect()
 }
@@ -106,6 +115,23 @@ struct Slot {
 }
 
 impl First {
+    /// Types of the keys, then of x; one order per key.
+    fn new(types: Vec<DataType>, orders: Vec<SortOptions>) -> Result<Self> {
+        let orders = orders.into_iter().chain([SortOptions::default()]);
+        let fields = types
+            .iter()
+            .zip(orders)
+            .map(|(found, order)| SortField::new_with_options(found.clone(), order));
+        let converter = RowConverter::new(fields.collect())?;
+        Ok(Self {
+            types,
+            converter,
+            arena: Vec::new(),
+            slots: Vec::new(),
+            garbage: 0,
+        })
+    }
+
     fn offer(&mut self, group: usize, row: &[u8]) {
         let slot = self.slots[group];
         let old = slot.start..slot.start + slot.len as usize;
@@ -121,7 +147,10 @@ impl First {
             self.arena.extend_from_slice(row);
             self.arena.len() - row.len()
         };
-        self.slots[group] = Slot { start, len: row.len() as u32 };
+        self.slots[group] = Slot {
+            start,
+            len: row.len() as u32,
+        };
     }
 
     fn offer_all(&mut self, rows: &Rows, groups: &[usize], included: Option<&NullBuffer>) {
@@ -177,14 +206,19 @@ impl GroupState for First {
     }
 
     fn update(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
-        let rows = self.converter.convert_columns(&keys_first(&values[..self.types.len()]))?;
+        let rows = self
+            .converter
+            .convert_columns(&keys_first(&values[..self.types.len()]))?;
         self.offer_all(&rows, groups, kept(filter).as_ref());
         Ok(())
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize]) -> Result<()> {
         let Some(seen) = states[0].as_boolean_opt() else {
-            return exec_err!("a state column is {}: the plan was made by another version, run it again", states[0].data_type());
+            return exec_err!(
+                "a state column is {}: the plan was made by another version, run it again",
+                states[0].data_type()
+            );
         };
         self.update(&states[1..], groups, Some(seen))
     }
@@ -223,5 +257,32 @@ impl GroupState for First {
         let mut states: Vec<ArrayRef> = vec![Arc::new(seen.collect::<BooleanArray>())];
         states.extend_from_slice(&values[..self.types.len()]);
         Ok(states)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, StringArray};
+
+    #[test]
+    fn replaced_rows_do_not_pile_up() -> Result<()> {
+        let mut state = First::new(vec![DataType::Int64, DataType::Utf8], orders("dl")?)?;
+        state.grow(3);
+        for round in 0..200_i64 {
+            let keys = Int64Array::from_iter_values((0..90).map(|row| round * 90 + row));
+            let texts = keys.values().iter().map(|key| "x".repeat(40 * *key as usize / 90));
+            let texts = StringArray::from_iter_values(texts);
+            let groups: Vec<usize> = (0..90).map(|row| row % 3).collect();
+            state.update(&[Arc::new(texts), Arc::new(keys)], &groups, None)?;
+        }
+        assert!(state.size() < 1 << 20, "{}", state.size());
+        state.forget(1);
+        assert_eq!(state.groups(), 2);
+        let states = state.states(2)?;
+        assert_eq!(states[2].as_ref(), &Int64Array::from(vec![200 * 90 - 2, 200 * 90 - 1]));
+        let longest = state.values(2)?;
+        assert_eq!(longest.as_string::<i32>().value(1).len(), 40 * (200 * 90 - 1) / 90);
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use super::exact::{Cells, binary, bytes_of_rows, counts};
 
 const USAGE: &str = "exact_mean(x)";
 
+/// `exact_mean(x)`: the mean of numbers, nulls skipped. `Float64`, null without rows. Errors: `Execution` beyond 128 bits.
 pub(super) fn functions() -> Vec<Aggregate> {
     vec![Aggregate {
         name: "exact_mean",
@@ -38,7 +39,11 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
         DataType::UInt64 => DataType::Decimal128(20, 0),
         _ if found.is_integer() => DataType::Int64,
         _ if found.is_floating() || *found == DataType::Null => DataType::Float64,
-        _ if found.is_decimal() => return plan_err!("`{USAGE}` takes decimals of at most 38 digits, 0 to 18 of them after the point, not {found}: write `cast(x as double)`"),
+        _ if found.is_decimal() => {
+            return plan_err!(
+                "`{USAGE}` takes decimals of at most 38 digits, 0 to 18 of them after the point, not {found}: write `cast(x as double)`"
+            );
+        }
         _ => return plan_err!("`{USAGE}` takes numbers, not {found}: write `cast(x as double)`"),
     };
     Ok(vec![coerced])
@@ -48,7 +53,10 @@ fn create(args: &AccumulatorArgs) -> Result<Box<dyn GroupState>> {
     match args.expr_fields.first().map(|field| field.data_type()) {
         Some(DataType::Decimal128(_, scale)) => Ok(Box::new(WholeMean::new(Some(scale.unsigned_abs())))),
         Some(DataType::Int64) => Ok(Box::new(WholeMean::new(None))),
-        _ => Ok(Box::new(FloatMean { cells: Cells::new(), counts: Vec::new() })),
+        _ => Ok(Box::new(FloatMean {
+            cells: Cells::new(),
+            counts: Vec::new(),
+        })),
     }
 }
 
@@ -85,12 +93,22 @@ impl GroupState for FloatMean {
 
     fn values(&self, n: usize) -> Result<ArrayRef> {
         let groups = self.cells.first(n).zip(&self.counts);
-        let means = groups.map(|(sum, n)| Moments { n: *n, sum: sum?.clone(), squares: Sum::new() }.mean());
+        let means = groups.map(|(sum, n)| {
+            Moments {
+                n: *n,
+                sum: sum?.clone(),
+                squares: Sum::new(),
+            }
+            .mean()
+        });
         Ok(Arc::new(means.collect::<Float64Array>()))
     }
 
     fn states(&self, n: usize) -> Result<Vec<ArrayRef>> {
-        Ok(vec![Arc::new(Int64Array::from(self.counts[..n].to_vec())), self.cells.bytes(n)])
+        Ok(vec![
+            Arc::new(Int64Array::from(self.counts[..n].to_vec())),
+            self.cells.bytes(n),
+        ])
     }
 
     fn forget(&mut self, n: usize) {
@@ -111,7 +129,9 @@ impl GroupState for FloatMean {
 }
 
 fn ones(rows: usize, included: Option<&NullBuffer>) -> ArrayRef {
-    let ones: Vec<i64> = (0..rows).map(|row| i64::from(included.is_none_or(|included| included.is_valid(row)))).collect();
+    let ones: Vec<i64> = (0..rows)
+        .map(|row| i64::from(included.is_none_or(|included| included.is_valid(row))))
+        .collect();
     Arc::new(Int64Array::from(ones))
 }
 
@@ -125,7 +145,11 @@ struct WholeMean {
 
 impl WholeMean {
     fn new(scale: Option<u8>) -> Self {
-        Self { sums: Vec::new(), counts: Vec::new(), scale }
+        Self {
+            sums: Vec::new(),
+            counts: Vec::new(),
+            scale,
+        }
     }
 
     fn add<T>(&mut self, values: &ArrayRef, groups: &[usize], filter: Option<&BooleanArray>) -> Result<()>
@@ -174,7 +198,10 @@ impl GroupState for WholeMean {
         for ((state, count), group) in binary(&states[1])?.iter().zip(counts).zip(groups) {
             let Some(state) = state else { continue };
             let Ok(bytes) = state.try_into() else {
-                return exec_err!("a state of `{USAGE}` has {} bytes: the plan was made by another version, run it again", state.len());
+                return exec_err!(
+                    "a state of `{USAGE}` has {} bytes: the plan was made by another version, run it again",
+                    state.len()
+                );
             };
             let (sum, overflows) = self.sums[*group].overflowing_add(i128::from_le_bytes(bytes));
             if overflows {
@@ -190,7 +217,8 @@ impl GroupState for WholeMean {
         let unit = 10_u128.pow(u32::from(self.scale.unwrap_or(0)));
         let groups = self.sums[..n].iter().zip(&self.counts);
         // 10^18 · 2^63 < 2^123.
-        let means = groups.map(|(sum, count)| (*count > 0).then(|| ratio(*sum, u128::from(count.unsigned_abs()) * unit)));
+        let means =
+            groups.map(|(sum, count)| (*count > 0).then(|| ratio(*sum, u128::from(count.unsigned_abs()) * unit)));
         Ok(Arc::new(means.collect::<Float64Array>()))
     }
 
@@ -199,7 +227,10 @@ impl GroupState for WholeMean {
         for (sum, count) in self.sums[..n].iter().zip(&self.counts) {
             sums.append_option((*count > 0).then(|| sum.to_le_bytes()));
         }
-        Ok(vec![Arc::new(Int64Array::from(self.counts[..n].to_vec())), Arc::new(sums.finish())])
+        Ok(vec![
+            Arc::new(Int64Array::from(self.counts[..n].to_vec())),
+            Arc::new(sums.finish()),
+        ])
     }
 
     fn forget(&mut self, n: usize) {

@@ -17,6 +17,8 @@ use super::values::{Key, Values, by_type, value_type};
 
 const USAGE: &str = "mode_of(x)";
 
+/// `mode_of(x)`: the most frequent value, ties to the smallest, nulls not counted. The type of x, null without values.
+/// Errors: `Plan` for doubles.
 pub(super) fn functions() -> Vec<Aggregate> {
     vec![Aggregate {
         name: "mode_of",
@@ -26,7 +28,12 @@ pub(super) fn functions() -> Vec<Aggregate> {
             Ok(vec![value_type(USAGE, &types[0])?])
         },
         returns: |types| types[0].clone(),
-        state: |types| vec![("values", list_of(types[0].clone())), ("counts", list_of(DataType::Int64))],
+        state: |types| {
+            vec![
+                ("values", list_of(types[0].clone())),
+                ("counts", list_of(DataType::Int64)),
+            ]
+        },
         create,
         of_nothing: ScalarValue::Null,
     }]
@@ -59,12 +66,16 @@ impl<N: Key, V: Values<N> + 'static> GroupState for Mode<N, V> {
     }
 
     fn update(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
-        self.0.update(&values[0], groups, included(&values[0], filter).as_ref(), 1)
+        self.0
+            .update(&values[0], groups, included(&values[0], filter).as_ref(), 1)
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize]) -> Result<()> {
         let Some(lists) = states[1].as_list_opt::<i32>() else {
-            return exec_err!("a state column is {}: the plan was made by another version, run it again", states[1].data_type());
+            return exec_err!(
+                "a state column is {}: the plan was made by another version, run it again",
+                states[1].data_type()
+            );
         };
         let offsets = lists.value_offsets();
         let range = offsets[0] as usize..offsets[groups.len()] as usize;
@@ -86,14 +97,19 @@ impl<N: Key, V: Values<N> + 'static> GroupState for Mode<N, V> {
             }
         }
         let valid: NullBuffer = best.iter().map(|(count, _)| *count > 0).collect();
-        self.0.values.column(best.into_iter().map(|(_, key)| key).collect(), Some(valid))
+        self.0
+            .values
+            .column(best.into_iter().map(|(_, key)| key).collect(), Some(valid))
     }
 
     fn states(&self, n: usize) -> Result<Vec<ArrayRef>> {
         let lists = self.0.lists(n)?;
         let values = self.0.values.column(lists.keys, None)?;
         let counts = Arc::new(Int64Array::from(lists.counts));
-        Ok(vec![list_column(lists.offsets.clone(), values)?, list_column(lists.offsets, counts)?])
+        Ok(vec![
+            list_column(lists.offsets.clone(), values)?,
+            list_column(lists.offsets, counts)?,
+        ])
     }
 
     fn forget(&mut self, n: usize) {

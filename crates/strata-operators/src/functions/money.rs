@@ -28,9 +28,15 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
         _ if found.is_integer() || *found == DataType::Null => DataType::Int64,
         _ if found.is_floating() => DataType::Float64,
         DataType::Decimal256(..) => {
-            return plan_err!("`{USAGE}` takes decimals of at most 38 digits, not {found}: write `cents(cast(x as decimal(38, 2)))`");
+            return plan_err!(
+                "`{USAGE}` takes decimals of at most 38 digits, not {found}: write `cents(cast(x as decimal(38, 2)))`"
+            );
         }
-        _ => return plan_err!("`{USAGE}` takes a decimal, an integer or a double, not {found}: write `cents(cast(x as decimal(18, 2)))`"),
+        _ => {
+            return plan_err!(
+                "`{USAGE}` takes a decimal, an integer or a double, not {found}: write `cents(cast(x as decimal(18, 2)))`"
+            );
+        }
     };
     Ok(vec![coerced])
 }
@@ -40,9 +46,9 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
 fn cents(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let argument = &args.args[0];
     match argument.data_type() {
-        DataType::Decimal128(_, scale) => {
-            each_array(argument, |array| decimal_cents(primitive::<Decimal128Type>(array)?, scale))
-        }
+        DataType::Decimal128(_, scale) => each_array(argument, |array| {
+            decimal_cents(primitive::<Decimal128Type>(array)?, scale)
+        }),
         DataType::Float64 => try_unary::<Float64Type, Int64Type>(argument, double_cents),
         _ => try_unary::<Int64Type, Int64Type>(argument, |value| match value.checked_mul(100) {
             Some(cents) => Ok(cents),
@@ -57,13 +63,21 @@ fn decimal_cents(array: &PrimitiveArray<Decimal128Type>, scale: i8) -> Result<Ar
         return plan_err!("`{USAGE}` cannot hold scale {scale}: write `cents(cast(x as decimal(38, 2)))`");
     };
     let out = array.try_unary::<_, Int64Type, _>(|value| {
-        let cents = if scale <= 2 { value.checked_mul(factor) } else { Some(value / factor) };
+        let cents = if scale <= 2 {
+            value.checked_mul(factor)
+        } else {
+            Some(value / factor)
+        };
         if scale > 2 && value % factor != 0 {
-            return exec_err!("`{USAGE}` would lose digits below a cent of a decimal of scale {scale}: write `cents(round(x, 2))`");
+            return exec_err!(
+                "`{USAGE}` would lose digits below a cent of a decimal of scale {scale}: write `cents(round(x, 2))`"
+            );
         }
         match cents.and_then(|cents| i64::try_from(cents).ok()) {
             Some(cents) => Ok(cents),
-            None => exec_err!("`{USAGE}` of a decimal does not fit 64 bits: it takes amounts up to 92233720368547758.07"),
+            None => {
+                exec_err!("`{USAGE}` of a decimal does not fit 64 bits: it takes amounts up to 92233720368547758.07")
+            }
         }
     })?;
     Ok(Arc::new(out))
@@ -72,7 +86,8 @@ fn decimal_cents(array: &PrimitiveArray<Decimal128Type>, scale: i8) -> Result<Ar
 fn double_cents(value: f64) -> Result<i64> {
     let cents = (value * 100.0).round();
     // 2^63 is exact as a double and the first value that does not fit.
-    if cents >= -9_223_372_036_854_775_808.0 && cents < 9_223_372_036_854_775_808.0 {
+    let fits = -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0;
+    if fits.contains(&cents) {
         return Ok(cents as i64);
     }
     exec_err!("`cents({value})` does not fit 64 bits: leave such rows out with `where` or write `nullif`")

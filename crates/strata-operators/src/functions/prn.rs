@@ -33,9 +33,15 @@ pub fn key_bytes(reference: &str) -> Result<Vec<u8>> {
         return Ok(reference.as_bytes().to_vec());
     }
     let Some(name) = reference.strip_prefix("env:") else {
-        return plan_err!("the key of `{USAGE}` is a reference: write `seed:42` or `env:PANEL_KEY`, never the key itself");
+        return plan_err!(
+            "the key of `{USAGE}` is a reference: write `seed:42` or `env:PANEL_KEY`, never the key itself"
+        );
     };
-    match RESOLVER.get().and_then(|resolve| resolve(name)).filter(|secret| !secret.is_empty()) {
+    match RESOLVER
+        .get()
+        .and_then(|resolve| resolve(name))
+        .filter(|secret| !secret.is_empty())
+    {
         Some(secret) => Ok(secret.into_bytes()),
         None => exec_err!("the secret `{name}` has no value in this process: set it wherever plans are executed"),
     }
@@ -58,7 +64,9 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
         DataType::UInt64 => DataType::UInt64,
         DataType::Null => DataType::Int64,
         integer if integer.is_integer() => DataType::Int64,
-        found => return plan_err!("the id of `{USAGE}` is an integer or text, not {found}: write `cast(id as varchar)`"),
+        found => {
+            return plan_err!("the id of `{USAGE}` is an integer or text, not {found}: write `cast(id as varchar)`");
+        }
     };
     Ok(vec![text_type(USAGE, &types[0])?, text_type(USAGE, &types[1])?, id])
 }
@@ -74,9 +82,7 @@ fn prn(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
             DataType::LargeUtf8 => ids.as_string::<i64>().iter().map(|id| of_text(&state, id)).collect(),
             DataType::Utf8View => ids.as_string_view().iter().map(|id| of_text(&state, id)).collect(),
             DataType::UInt64 => primitive::<UInt64Type>(ids)?.unary(|id| of_integer(&state, id, false)),
-            DataType::Int64 => {
-                primitive::<Int64Type>(ids)?.unary(|id| of_integer(&state, id.unsigned_abs(), id < 0))
-            }
+            DataType::Int64 => primitive::<Int64Type>(ids)?.unary(|id| of_integer(&state, id.unsigned_abs(), id < 0)),
             found => return internal_err!("`prn` was planned over ids of type {found}"),
         };
         Ok(Arc::new(numbers) as ArrayRef)
@@ -122,7 +128,10 @@ fn of_integer(state: &Hmac<Sha256>, magnitude: u64, negative: bool) -> f64 {
 fn number(mut state: Hmac<Sha256>, id: &[u8]) -> f64 {
     state.update(id);
     let hash = state.finalize().into_bytes();
-    let top = hash[..8].iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)) >> 11;
+    let top = hash[..8]
+        .iter()
+        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
+        >> 11;
     // Of the 2^53 values only the last would round up to 1: it stays below.
     let below_one = 1.0 - f64::EPSILON / 2.0;
     ((top as f64 + 0.5) / 9_007_199_254_740_992.0).min(below_one)

@@ -57,7 +57,12 @@ pub(super) struct Lists<N, C> {
 
 impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     pub(super) fn new(values: V) -> Self {
-        Self { values, table: HashTable::new(), sizes: Vec::new(), base: 0 }
+        Self {
+            values,
+            table: HashTable::new(),
+            sizes: Vec::new(),
+            base: 0,
+        }
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -89,7 +94,10 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     /// Adds the lists that `column` made: `counts[i]` for each value of a list, or the default without counts.
     pub(super) fn merge(&mut self, lists: &ArrayRef, groups: &[usize], counts: Option<&[C]>) -> Result<()> {
         let Some(lists) = lists.as_list_opt::<i32>() else {
-            return exec_err!("a state column is {}: the plan was made by another version, run it again", lists.data_type());
+            return exec_err!(
+                "a state column is {}: the plan was made by another version, run it again",
+                lists.data_type()
+            );
         };
         let offsets = lists.value_offsets();
         let (start, end) = (offsets[0] as usize, offsets[groups.len()] as usize);
@@ -106,10 +114,17 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     fn add(&mut self, group: usize, key: N, count: C) {
         let numbered = self.base.wrapping_add(group as u32);
         let seen = |seen: &Seen<N, C>| seen.group == numbered && seen.key == key;
-        match self.table.entry(hash(numbered, &key), seen, |seen| hash(seen.group, &seen.key)) {
+        match self
+            .table
+            .entry(hash(numbered, &key), seen, |seen| hash(seen.group, &seen.key))
+        {
             Entry::Occupied(mut seen) => seen.get_mut().count.add(count),
             Entry::Vacant(slot) => {
-                slot.insert(Seen { group: numbered, key, count });
+                slot.insert(Seen {
+                    group: numbered,
+                    key,
+                    count,
+                });
                 self.sizes[group] += 1;
             }
         }
@@ -117,7 +132,10 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
 
     /// Every (group, value, count) of the first `n` groups, in no order.
     pub(super) fn first(&self, n: usize) -> impl Iterator<Item = (usize, N, C)> {
-        let seen = self.table.iter().map(|seen| (seen.group.wrapping_sub(self.base) as usize, seen.key, seen.count));
+        let seen = self
+            .table
+            .iter()
+            .map(|seen| (seen.group.wrapping_sub(self.base) as usize, seen.key, seen.count));
         seen.filter(move |(group, ..)| *group < n)
     }
 
@@ -167,10 +185,12 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
             self.values.retain(seen.iter_mut().map(|seen| &mut seen.key));
             self.table.reserve(seen.len(), |seen| hash(seen.group, &seen.key));
             for seen in seen {
-                self.table.insert_unique(hash(seen.group, &seen.key), seen, |seen| hash(seen.group, &seen.key));
+                self.table
+                    .insert_unique(hash(seen.group, &seen.key), seen, |seen| hash(seen.group, &seen.key));
             }
         } else if self.table.capacity() > SMALL.max(4 * self.table.len()) {
-            self.table.shrink_to(SMALL.max(2 * self.table.len()), |seen| hash(seen.group, &seen.key));
+            self.table
+                .shrink_to(SMALL.max(2 * self.table.len()), |seen| hash(seen.group, &seen.key));
         }
     }
 
@@ -182,7 +202,12 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
 /// A column of lists: list `i` is `values[offsets[i]..offsets[i + 1]]`.
 pub(super) fn list_column(offsets: Vec<i32>, values: ArrayRef) -> Result<ArrayRef> {
     let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-    Ok(Arc::new(ListArray::try_new(field, OffsetBuffer::new(offsets.into()), values, None)?))
+    Ok(Arc::new(ListArray::try_new(
+        field,
+        OffsetBuffer::new(offsets.into()),
+        values,
+        None,
+    )?))
 }
 
 /// Lists of the one value of each included row, and of nothing for the others.
@@ -207,4 +232,44 @@ fn hash<N: Hash>(group: u32, key: &N) -> u64 {
     hasher.write_u32(group);
     key.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::values::Texts;
+    use arrow::array::StringArray;
+    use arrow::datatypes::DataType;
+
+    /// Groups open and close while rows arrive; group `g` sees the texts `g` and `g + 1`, the second twice.
+    #[test]
+    fn forgotten_groups_take_their_texts_along() -> Result<()> {
+        let mut tally = Tally::<u32, Texts, i64>::new(Texts::new(DataType::Utf8));
+        let mut first = 0;
+        for _ in 0..2_000 {
+            tally.grow(10);
+            let rows: Vec<usize> = (5..10).chain(5..10).chain(5..10).collect();
+            let texts = rows
+                .iter()
+                .enumerate()
+                .map(|(row, group)| format!("{:06}", first + group + row.min(9) / 5));
+            let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+            tally.update(&texts, &rows, None, 1)?;
+            let lists = tally.lists(10)?;
+            let column = tally
+                .values
+                .column(lists.keys[lists.offsets[5] as usize..].to_vec(), None)?;
+            let expected = (5..10).flat_map(|group| [first + group, first + group + 1]);
+            let expected = StringArray::from_iter_values(expected.map(|text| format!("{text:06}")));
+            assert_eq!(column.as_ref(), &expected);
+            assert!(lists.counts.ends_with(&[1, 2, 1, 2, 1, 2, 1, 2, 1, 2]));
+            tally.forget(5);
+            first += 5;
+        }
+        assert_eq!(tally.groups(), 5);
+        assert!(tally.size() < 10_000, "{}", tally.size());
+        tally.forget(5);
+        assert_eq!(tally.lists(0)?.keys, Vec::<u32>::new());
+        Ok(())
+    }
 }

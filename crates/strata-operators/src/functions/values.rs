@@ -47,7 +47,9 @@ pub(super) fn value_type(usage: &str, found: &DataType) -> Result<DataType> {
         }
         DataType::Null => DataType::Int64,
         DataType::Time32(_) | DataType::Time64(_) | DataType::Duration(_) => {
-            return plan_err!("`{usage}` takes integers, decimals, dates, timestamps, texts and booleans, not {found}: write `cast(x as varchar)`");
+            return plan_err!(
+                "`{usage}` takes integers, decimals, dates, timestamps, texts and booleans, not {found}: write `cast(x as varchar)`"
+            );
         }
         other => other.clone(),
     };
@@ -55,8 +57,16 @@ pub(super) fn value_type(usage: &str, found: &DataType) -> Result<DataType> {
         _ if kept.is_integer() => {}
         DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) | DataType::Decimal128(..) => {}
         DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {}
-        _ if kept.is_floating() => return plan_err!("`{usage}` counts equal values, and doubles are seldom equal: write `cast(x as decimal(18, 2))` or `cast(x as bigint)`"),
-        _ => return plan_err!("`{usage}` takes integers, decimals, dates, timestamps, texts and booleans, not {found}: write `cast(x as varchar)`"),
+        _ if kept.is_floating() => {
+            return plan_err!(
+                "`{usage}` counts equal values, and doubles are seldom equal: write `cast(x as decimal(18, 2))` or `cast(x as bigint)`"
+            );
+        }
+        _ => {
+            return plan_err!(
+                "`{usage}` takes integers, decimals, dates, timestamps, texts and booleans, not {found}: write `cast(x as varchar)`"
+            );
+        }
     }
     Ok(kept)
 }
@@ -114,7 +124,10 @@ impl Values<u8> for Flags {
     }
 
     fn column(&self, keys: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-        Ok(Arc::new(BooleanArray::new(keys.into_iter().map(|key| key == 1).collect(), nulls)))
+        Ok(Arc::new(BooleanArray::new(
+            keys.into_iter().map(|key| key == 1).collect(),
+            nulls,
+        )))
     }
 
     fn compare(&self, left: u8, right: u8) -> Ordering {
@@ -143,7 +156,12 @@ pub(super) struct Texts {
 
 impl Texts {
     pub(super) fn new(data_type: DataType) -> Self {
-        Self { data_type, numbers: HashTable::new(), bytes: String::new(), ends: Vec::new() }
+        Self {
+            data_type,
+            numbers: HashTable::new(),
+            bytes: String::new(),
+            ends: Vec::new(),
+        }
     }
 
     fn text(&self, number: u32) -> &str {
@@ -161,7 +179,8 @@ impl Texts {
         self.bytes.push_str(value);
         self.ends.push(self.bytes.len());
         let (bytes, ends) = (&self.bytes, &self.ends);
-        self.numbers.insert_unique(hash, number, |number| HASHER.hash_one(text(bytes, ends, *number)));
+        self.numbers
+            .insert_unique(hash, number, |number| HASHER.hash_one(text(bytes, ends, *number)));
         number
     }
 
@@ -191,7 +210,9 @@ impl Values<u32> for Texts {
 
     fn keys(&mut self, array: &ArrayRef, included: Option<&NullBuffer>) -> Result<ScalarBuffer<u32>> {
         if self.ends.len() + array.len() > u32::MAX as usize {
-            return datafusion::common::resources_err!("more than 4 billion different texts in one partition: use more partitions");
+            return datafusion::common::resources_err!(
+                "more than 4 billion different texts in one partition: use more partitions"
+            );
         }
         match array.data_type() {
             DataType::Utf8 => Ok(self.numbers(array.as_string::<i32>().iter(), included)),
@@ -203,7 +224,10 @@ impl Values<u32> for Texts {
 
     fn column(&self, keys: Vec<u32>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-        let texts = keys.iter().enumerate().map(|(row, key)| valid(row).then(|| self.text(*key)));
+        let texts = keys
+            .iter()
+            .enumerate()
+            .map(|(row, key)| valid(row).then(|| self.text(*key)));
         Ok(match self.data_type {
             DataType::Utf8View => {
                 let mut out = StringViewBuilder::with_capacity(keys.len());

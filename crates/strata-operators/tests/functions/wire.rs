@@ -22,9 +22,18 @@ async fn files(shape: Shape) -> (tempfile::TempDir, SessionContext) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t").to_str().unwrap().to_owned();
     let source = with_table(PLAIN, &sample());
-    source.sql("select * from t").await.unwrap().write_parquet(&path, DataFrameWriteOptions::new(), None).await.unwrap();
+    source
+        .sql("select * from t")
+        .await
+        .unwrap()
+        .write_parquet(&path, DataFrameWriteOptions::new(), None)
+        .await
+        .unwrap();
     let context = session(shape);
-    context.register_parquet("t", &path, ParquetReadOptions::default()).await.unwrap();
+    context
+        .register_parquet("t", &path, ParquetReadOptions::default())
+        .await
+        .unwrap();
     (folder, context)
 }
 
@@ -32,18 +41,19 @@ async fn round_trips(sql: &str, shape: Shape) {
     let (_folder, context) = files(shape).await;
     let logical = context.sql(sql).await.unwrap().into_optimized_plan().unwrap();
     let physical = context.state().create_physical_plan(&logical).await.unwrap();
+    // Encoded first: an executed plan carries the filter that its own run learnt.
+    let bytes = physical_plan_to_bytes(Arc::clone(&physical)).unwrap();
     let expected = collect(Arc::clone(&physical), context.task_ctx()).await.unwrap();
     let expected = pretty_format_batches(&expected).unwrap().to_string();
     assert!(expected.lines().count() > 10);
 
     let other = session(shape);
-    let bytes = logical_plan_to_bytes(&logical).unwrap();
-    let decoded = logical_plan_from_bytes(&bytes, &other.task_ctx()).unwrap();
+    let logical = logical_plan_to_bytes(&logical).unwrap();
+    let decoded = logical_plan_from_bytes(&logical, &other.task_ctx()).unwrap();
     let plan = other.state().create_physical_plan(&decoded).await.unwrap();
     let answer = collect(plan, other.task_ctx()).await.unwrap();
     assert_eq!(pretty_format_batches(&answer).unwrap().to_string(), expected);
 
-    let bytes = physical_plan_to_bytes(physical).unwrap();
     let decoded = physical_plan_from_bytes(&bytes, &other.task_ctx()).unwrap();
     let answer = collect(decoded, other.task_ctx()).await.unwrap();
     assert_eq!(pretty_format_batches(&answer).unwrap().to_string(), expected);
@@ -51,7 +61,15 @@ async fn round_trips(sql: &str, shape: Shape) {
 
 #[tokio::test]
 async fn aggregates_cross_the_wire() {
-    for shape in [PLAIN, Shape { partitions: 3, ..PLAIN }, Shape { partitions: 3, skip_partial: true, ..PLAIN }] {
+    for shape in [
+        PLAIN,
+        Shape { partitions: 3, ..PLAIN },
+        Shape {
+            partitions: 3,
+            skip_partial: true,
+            ..PLAIN
+        },
+    ] {
         round_trips(&format!("select g, {ALL} from t group by g order by g"), shape).await;
     }
 }
