@@ -1,1 +1,24 @@
-//! strata-publish
+//! Publishing: workers write files and return receipts; a committer makes them a table. It never decides what is published or when:
+//! that is the engine's.
+
+pub mod codec;
+pub mod content;
+mod csv;
+pub mod error;
+mod file;
+pub mod pointer;
+pub mod receipt;
+mod stats;
+pub mod stored;
+pub mod table;
+mod upload;
+pub mod write_exec;
+
+pub use codec::{decode_write, encode_write};
+pub use content::{CONTENT_DEFINITION, ContentHash};
+pub use error::{Error, Kind};
+pub use pointer::{Base, PointerTable};
+pub use receipt::{ColumnStats, Receipt};
+pub use stored::stored_schema;
+pub use table::{Column, Manifest, Mixed, Version, mixed_set};
+pub use write_exec::{WriteExec, WritePlanner};

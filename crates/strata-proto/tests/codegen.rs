@@ -1,0 +1,60 @@
+//! Generates `src/generated` from `proto/` and fails if what is committed differs. Never needs `protoc`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// On a difference the committed files are renewed before the test fails: run it again, then commit them.
+#[test]
+fn generated_code_is_fresh() -> Result<(), Box<dyn Error>> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.join("../../proto");
+    let mut sources = Vec::new();
+    proto_files(&root, &mut sources)?;
+    sources.sort();
+    assert!(!sources.is_empty(), "no .proto file under proto/");
+
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("codegen");
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    fs::create_dir_all(&out)?;
+    let set = protox::compile(&sources, [&root])?;
+    prost_build::Config::new().out_dir(&out).compile_fds(set)?;
+
+    let committed = here.join("src/generated");
+    let (fresh, old) = (files(&out)?, files(&committed)?);
+    if fresh != old {
+        fs::remove_dir_all(&committed)?;
+        fs::create_dir_all(&committed)?;
+        for (name, text) in &fresh {
+            fs::write(committed.join(name), text)?;
+        }
+    }
+    assert_eq!(fresh, old, "src/generated was stale and has been renewed: run the tests again and commit it");
+    Ok(())
+}
+
+fn proto_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            proto_files(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn files(folder: &Path) -> Result<BTreeMap<String, String>, Box<dyn Error>> {
+    let mut found = BTreeMap::new();
+    if folder.exists() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            found.insert(entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,206 @@
+//! One file: rows in, encoded, hashed, streamed to the store, one receipt out. It never leaves part of a file visible.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::BatchCoalescer;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use datafusion::common::DataFusionError;
+use datafusion::error::Result;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_plan::metrics::Count;
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use strata_operators::write::{WriteCompression, WriteFormat};
+
+use crate::content::ContentHasher;
+use crate::csv;
+use crate::receipt::Receipt;
+use crate::stats::Stats;
+use crate::stored::stored_batch;
+use crate::upload::Upload;
+
+/// Rows of the batches that are encoded, whatever the input's: all decisions of the encoder fall at the same rows then.
+const BATCH_ROWS: usize = 8192;
+
+/// Rows of a Parquet row group, at most.
+const ROW_GROUP_ROWS: usize = 128 << 10;
+
+/// Encoded bytes of a row group, at most (estimated by the encoder).
+const ROW_GROUP_BYTES: usize = 16 << 20;
+
+/// Memory of the encoder, at which a row group ends early: reached by very wide tables whose columns compress well.
+const ENCODER_BYTES_MAX: usize = 64 << 20;
+
+/// Rows turned into CSV text at a time.
+const CSV_ROWS: usize = 1024;
+
+/// What it takes to write one file.
+pub(crate) struct FileJob {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) path: Path,
+    pub(crate) name: String,
+    pub(crate) schema: SchemaRef,
+    pub(crate) hasher: ContentHasher,
+    pub(crate) stats: Stats,
+    pub(crate) format: WriteFormat,
+    pub(crate) compression: WriteCompression,
+    /// Whether the file is made without rows too.
+    pub(crate) keep_empty: bool,
+    pub(crate) reservation: MemoryReservation,
+    pub(crate) rows: Count,
+    pub(crate) bytes: Count,
+}
+
+/// Writes the rows of `input` to one file. One receipt, or `None` where there are no rows and no file is kept without.
+pub(crate) async fn write_file(mut job: FileJob, mut input: SendableRecordBatchStream) -> Result<Option<RecordBatch>> {
+    let mut sink = None;
+    let written = fill(&mut job, &mut sink, &mut input).await;
+    let bytes = match (written, sink) {
+        (Ok(()), None) => return Ok(None),
+        (Ok(()), Some(mut sink)) => match sink.finish().await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                sink.upload.abort().await;
+                return Err(error);
+            }
+        },
+        (Err(error), sink) => {
+            if let Some(mut sink) = sink {
+                sink.upload.abort().await;
+            }
+            return Err(error);
+        }
+    };
+    job.bytes.add(bytes);
+    let receipt = Receipt {
+        path: job.name,
+        rows: job.rows.value() as i64,
+        bytes: bytes as i64,
+        content: job.hasher.sum(),
+        columns: job.stats.finish()?,
+    };
+    Ok(Some(Receipt::to_batch(&[receipt]).map_err(|error| DataFusionError::Internal(error.to_string()))?))
+}
+
+async fn fill(job: &mut FileJob, sink: &mut Option<Sink>, input: &mut SendableRecordBatchStream) -> Result<()> {
+    let mut regrouped = BatchCoalescer::new(Arc::clone(&job.schema), BATCH_ROWS);
+    if job.keep_empty {
+        *sink = Some(Sink::open(job).await?);
+    }
+    while let Some(batch) = input.try_next().await? {
+        regrouped.push_batch(stored_batch(&batch, &job.schema)?)?;
+        while let Some(batch) = regrouped.next_completed_batch() {
+            write_batch(job, sink, &batch).await?;
+        }
+    }
+    regrouped.finish_buffered_batch()?;
+    while let Some(batch) = regrouped.next_completed_batch() {
+        write_batch(job, sink, &batch).await?;
+    }
+    Ok(())
+}
+
+async fn write_batch(job: &mut FileJob, sink: &mut Option<Sink>, batch: &RecordBatch) -> Result<()> {
+    job.hasher.update(batch)?;
+    job.stats.update(batch)?;
+    job.rows.add(batch.num_rows());
+    let sink = match sink {
+        Some(sink) => sink,
+        none => none.insert(Sink::open(job).await?),
+    };
+    sink.write(batch).await?;
+    job.reservation.resize(sink.memory_bytes());
+    Ok(())
+}
+
+/// An open file.
+struct Sink {
+    encoder: Encoder,
+    upload: Upload,
+}
+
+enum Encoder {
+    Parquet(Box<ArrowWriter<Vec<u8>>>),
+    Csv,
+}
+
+impl Sink {
+    async fn open(job: &FileJob) -> Result<Self> {
+        let mut upload = Upload::new(Arc::clone(&job.store), job.path.clone());
+        let encoder = match job.format {
+            WriteFormat::Parquet => {
+                let properties = properties(job.compression)?;
+                Encoder::Parquet(Box::new(ArrowWriter::try_new(Vec::new(), Arc::clone(&job.schema), Some(properties))?))
+            }
+            WriteFormat::Csv => {
+                upload.push(Bytes::from(csv::header(&job.schema))).await.map_err(store_error)?;
+                Encoder::Csv
+            }
+        };
+        Ok(Self { encoder, upload })
+    }
+
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        match &mut self.encoder {
+            Encoder::Parquet(writer) => {
+                writer.write(batch)?;
+                if writer.memory_size() > ENCODER_BYTES_MAX {
+                    writer.flush()?;
+                }
+                let encoded = std::mem::take(writer.inner_mut());
+                self.upload.push(Bytes::from(encoded)).await.map_err(store_error)?;
+            }
+            Encoder::Csv => {
+                for start in (0..batch.num_rows()).step_by(CSV_ROWS) {
+                    let rows = batch.slice(start, CSV_ROWS.min(batch.num_rows() - start));
+                    self.upload.push(Bytes::from(csv::lines(&rows)?)).await.map_err(store_error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the file and makes it visible. Bytes of the file.
+    async fn finish(&mut self) -> Result<usize> {
+        if let Encoder::Parquet(writer) = &mut self.encoder {
+            writer.finish()?;
+            let encoded = std::mem::take(writer.inner_mut());
+            self.upload.push(Bytes::from(encoded)).await.map_err(store_error)?;
+        }
+        self.upload.finish().await.map_err(store_error)?;
+        Ok(self.upload.written() as usize)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let encoder = match &self.encoder {
+            Encoder::Parquet(writer) => writer.memory_size(),
+            Encoder::Csv => 0,
+        };
+        encoder + self.upload.memory_bytes()
+    }
+}
+
+fn properties(compression: WriteCompression) -> Result<WriterProperties> {
+    let compression = match compression {
+        WriteCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(1)?),
+        WriteCompression::Lz4 => Compression::LZ4_RAW,
+        WriteCompression::None => Compression::UNCOMPRESSED,
+    };
+    Ok(WriterProperties::builder()
+        .set_compression(compression)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .build())
+}
+
+/// A store's error is an IO error: those are what a cluster retries.
+fn store_error(error: object_store::Error) -> DataFusionError {
+    DataFusionError::IoError(std::io::Error::other(error))
+}
