@@ -85,7 +85,7 @@ async fn partitions_and_batches_do_not_change_rows_or_content() {
         let mut parts = vec![Vec::new(); partitions];
         let (mut start, mut turn) = (0, 0);
         while start < all.num_rows() {
-            let size = (977 * partitions + turn * 13).min(all.num_rows() - start);
+            let size = (977 + turn * 13).min(all.num_rows() - start);
             parts[turn % partitions].insert(0, all.slice(start, size));
             (start, turn) = (start + size, turn + 1);
         }
@@ -300,11 +300,11 @@ impl PartitionStream for Halting {
         });
         let (drained, fails) = (Arc::clone(&self.drained), self.fails);
         let end = futures::stream::once(async move {
-            drained.notify_one();
-            match fails {
-                true => Err(DataFusionError::Execution("the input failed".into())),
-                false => std::future::pending().await,
+            if fails {
+                return Err(DataFusionError::Execution("the input failed".into()));
             }
+            drained.notify_one();
+            std::future::pending().await
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches.chain(end)))
     }
@@ -318,9 +318,9 @@ async fn halted_write(folder: &FsPath, fails: bool) -> String {
     let plan = WriteExec::try_new(Arc::new(input), spec(folder, WriteFormat::Parquet)).unwrap();
     let mut receipts = plan.execute(0, Arc::new(TaskContext::default())).unwrap();
     let ended = tokio::select! {
-        receipt = receipts.next(), if fails => receipt.unwrap().unwrap_err().to_string(),
-        _ = async { tokio::join!(receipts.next(), std::future::pending::<()>()) }, if !fails => String::new(),
-        () = drained.notified(), if !fails => "dropped".into(),
+        biased;
+        receipt = receipts.next() => receipt.unwrap().unwrap_err().to_string(),
+        () = drained.notified() => "dropped".into(),
     };
     // The upload had begun: something was there to be removed.
     if !fails {
