@@ -1,1 +1,24 @@
-//! strata-engine
+//! Runs a pipeline: pins its inputs, executes its steps on a [`Runner`], solves its models, commits its outputs, reports. Never writes a
+//! table's rows itself: workers do, and return receipts.
+
+pub mod error;
+pub mod load;
+mod outputs;
+mod panel;
+mod pin;
+pub mod progress;
+pub mod report;
+mod rows;
+mod run;
+pub mod runner;
+mod solve;
+mod steps;
+
+pub use error::Error;
+pub use load::{Loaded, load};
+pub use outputs::{OutputState, outputs};
+pub use progress::{Event, Progress};
+pub use report::RunReport;
+pub use run::{RunOptions, run};
+pub use runner::{InProcessRunner, Runner};
+pub use steps::{PlannedStep, planned_steps};

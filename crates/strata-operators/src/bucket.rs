@@ -10,6 +10,7 @@ use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
@@ -124,7 +125,15 @@ impl ExecutionPlan for BucketScanExec {
         vec![]
     }
 
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
@@ -142,7 +151,9 @@ impl ExecutionPlan for BucketScanExec {
         let Some(batch) = tables.get(&self.name) else {
             return internal_err!("the bucket table `{}` was read before it was made", self.name);
         };
-        let batch = batch.project(&self.projection)?;
+        // By name: a stage keeps only the columns that somebody reads.
+        let columns = self.schema().fields().iter().map(|f| batch.schema().index_of(f.name())).collect::<Result<Vec<_>, _>>()?;
+        let batch = batch.project(&columns)?;
         let (rows, size) = (batch.num_rows(), context.session_config().batch_size().max(1));
         let slices = (0..rows).step_by(size).map(move |at| Ok(batch.slice(at, size.min(rows - at))));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(slices))))

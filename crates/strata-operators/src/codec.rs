@@ -10,7 +10,7 @@ use crate::screen::{ScreenExec, ScreenNode};
 use crate::write::WriteNode;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Result, TableReference, internal_err};
+use datafusion::common::{DataFusionError, Result, TableReference, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Extension, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
@@ -91,7 +91,7 @@ impl LogicalExtensionCodec for LogicalCodec {
 
     fn try_encode(&self, node: &Extension, buf: &mut Vec<u8>) -> Result<()> {
         let any = node.node.as_any();
-        let plan = |p: &LogicalPlan| Ok::<_, _>(LogicalPlanNode::try_from_logical_plan(p, self)?.encode_to_vec());
+        let plan = |p: &LogicalPlan| Ok::<_, DataFusionError>(LogicalPlanNode::try_from_logical_plan(p, self)?.encode_to_vec());
         if let Some(n) = any.downcast_ref::<ScreenNode>() {
             let labels = n.rules.iter().map(|(l, _)| l.clone()).collect();
             let rules = n
@@ -204,7 +204,7 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         _: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         let plan = |p: &Arc<dyn ExecutionPlan>| {
-            Ok::<_, _>(PhysicalPlanNode::try_from_physical_plan(Arc::clone(p), self)?.encode_to_vec())
+            Ok::<_, DataFusionError>(PhysicalPlanNode::try_from_physical_plan(Arc::clone(p), self)?.encode_to_vec())
         };
         if let Some(n) = node.downcast_ref::<ScreenExec>() {
             let labels = n.rules().iter().map(|(l, _)| l.clone()).collect();

@@ -13,6 +13,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
@@ -161,7 +162,7 @@ impl CogroupExec {
 
     fn distribution(&self, i: usize) -> Distribution {
         match self.key_expr(i) {
-            Ok(Some(key)) => Distribution::HashPartitioned(vec![key]),
+            Ok(Some(key)) => Distribution::KeyPartitioned(vec![key]),
             _ => Distribution::SinglePartition,
         }
     }
@@ -192,6 +193,14 @@ impl ExecutionPlan for CogroupExec {
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self::try_new(
             children,
             self.named.clone(),
@@ -288,7 +297,16 @@ impl Program {
 
     fn bucket_context(&self, tables: &Arc<BucketTables>) -> Arc<TaskContext> {
         let config = self.context.session_config().clone().with_extension(Arc::clone(tables));
-        Arc::new(TaskContext::clone(&self.context).with_session_config(config))
+        Arc::new(TaskContext::new(
+            self.context.task_id(),
+            self.context.session_id(),
+            config,
+            self.context.scalar_functions().clone(),
+            self.context.higher_order_functions().clone(),
+            self.context.aggregate_functions().clone(),
+            self.context.window_functions().clone(),
+            self.context.runtime_env(),
+        ))
     }
 }
 

@@ -71,7 +71,7 @@ impl PinnedTable {
         let split = self.schema.fields().len() - self.hive;
         let file = arrow::datatypes::Schema::new(self.schema.fields()[..split].to_vec());
         let hive: Vec<FieldRef> = self.schema.fields()[split..].to_vec();
-        TableSchema::new(Arc::new(file), hive)
+        TableSchema::builder(Arc::new(file)).with_table_partition_cols(hive).build()
     }
 
     fn partitioned_files(&self) -> Vec<PartitionedFile> {

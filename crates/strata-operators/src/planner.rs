@@ -15,7 +15,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::{ExecutionPlan, Partitioning, PhysicalPlanningContext};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use std::sync::Arc;
 
@@ -100,7 +102,7 @@ impl PhysicalOptimizerRule for SpreadBuckets {
         let spread = plan.transform_up(|plan| {
             if let Some(dedup) = plan.downcast_ref::<DedupExec>() {
                 let input = exchange(dedup.children()[0], dedup.key_exprs()?, dedup.buckets())?;
-                return Ok(Transformed::yes(Arc::clone(&plan).with_new_children(vec![input])?));
+                return Ok(Transformed::yes(replaced(&plan, vec![input])?));
             }
             if let Some(cogroup) = plan.downcast_ref::<CogroupExec>() {
                 let mut children = vec![];
@@ -110,7 +112,7 @@ impl PhysicalOptimizerRule for SpreadBuckets {
                         None => one_partition(Arc::clone(child))?,
                     });
                 }
-                return Ok(Transformed::yes(Arc::clone(&plan).with_new_children(children)?));
+                return Ok(Transformed::yes(replaced(&plan, children)?));
             }
             Ok(Transformed::no(plan))
         })?;
@@ -140,4 +142,8 @@ fn exchange(
         },
     };
     Ok(Arc::new(RepartitionExec::try_new(below, Partitioning::Hash(key, buckets.max(1)))?))
+}
+
+fn replaced(plan: &Arc<dyn ExecutionPlan>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    Arc::clone(plan).replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }

@@ -58,7 +58,7 @@ impl Clock {
 }
 
 /// An instant as a timestamp literal, microseconds.
-pub fn instant(at: DateTime<Utc>) -> Expr {
+pub(crate) fn instant(at: DateTime<Utc>) -> Expr {
     lit(ScalarValue::TimestampMicrosecond(Some(at.timestamp_micros()), None))
 }
 

@@ -7,7 +7,7 @@ use crate::scope::Scope;
 use crate::sql::{self, Rewrite};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DataFusionError, ExprSchema, Result, SchemaError};
+use datafusion::common::{DFSchema, DataFusionError, Result, SchemaError};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast, lit};
@@ -267,9 +267,4 @@ pub(crate) fn aggregates(expr: &Expr) -> Vec<AggregateFunction> {
             _ => None,
         })
         .collect()
-}
-
-/// Keeps the compiler honest about what a schema offers.
-pub(crate) fn has_column(schema: &DFSchema, name: &str) -> bool {
-    schema.field_from_column(&datafusion::common::Column::from_name(name)).is_ok()
 }

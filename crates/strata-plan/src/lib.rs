@@ -1,1 +1,234 @@
-//! strata-plan
+//! A checked pipeline → the logical plans of its steps, against the columns of pinned inputs. No session, no IO: what it needs to know of
+//! the world is in [`Catalog`], and what models solved is in [`Solved`].
+
+mod attributes;
+mod catalog;
+mod classes;
+mod clock;
+pub mod codes;
+mod expr;
+mod names;
+mod outputs;
+mod panel;
+mod profiles;
+mod program;
+mod scope;
+mod segments;
+mod solved;
+mod sources;
+mod sql;
+
+pub use catalog::Catalog;
+pub use clock::Clock;
+pub use panel::{PanelColumns, Waterfall};
+pub use segments::{Boundary, KMeansPlan, Ranking};
+pub use solved::{Allocation, Clusters, Factors, Solved};
+pub use sources::{AFTER_AS_OF, FILTERED};
+
+use attributes::{EntityPass, Relations};
+use datafusion::common::{DataFusionError, Result, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use expr::Planner;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use strata_operators::pinned::PinnedTable;
+use strata_spec::pipeline::{Entity, Rows, Select};
+use strata_spec::{Diagnostic, Pipeline, Severity, Span};
+
+/// A pipeline compiled against the columns of its inputs: asks of it, step by step, what to run.
+pub struct Compiled<'a> {
+    pipeline: &'a Pipeline,
+    planner: Planner,
+    relations: Relations,
+    passes: BTreeMap<String, EntityPass>,
+    /// Tables that are steps of their own, in order.
+    globals: Vec<String>,
+    catalog: Catalog,
+}
+
+/// What compiling found: the compiled pipeline if nothing was wrong, and everything worth saying.
+pub struct Outcome<'a> {
+    /// Present if and only if there is no error.
+    pub compiled: Option<Compiled<'a>>,
+    /// Errors and warnings.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Compiles `pipeline` against the pinned inputs in `catalog`. Errors: every SQL text that does not fit, all at once.
+pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Outcome<'a> {
+    let mut planner = Planner::new(clock);
+    let relations = attributes::relations(&mut planner, pipeline, &catalog);
+    let mut passes = BTreeMap::new();
+    let mut globals: BTreeSet<String> = BTreeSet::new();
+    for entity in &pipeline.entities {
+        let extra = roster_columns(pipeline, entity);
+        if let Some(pass) = attributes::pass(&planner, pipeline, &relations, entity, &extra) {
+            passes.insert(entity.name.value.clone(), pass);
+        }
+        match attributes::global_tables(pipeline, &relations, &catalog, &entity.key.value) {
+            Ok(found) => globals.extend(found.into_iter().filter(|(_, g)| *g).map(|(n, _)| n)),
+            Err(e) => planner.report(internal(entity.name.span, &e)),
+        }
+    }
+    let globals = relations.plans.iter().map(|(n, _)| n.clone()).filter(|n| globals.contains(n)).collect();
+    let compiled = Compiled { pipeline, planner, relations, passes, globals, catalog };
+    compiled.check();
+    let mut diagnostics = std::mem::take(&mut *compiled.planner.found.borrow_mut());
+    diagnostics.sort_by_key(|d| (d.span, d.code.0, d.message.clone()));
+    diagnostics.dedup();
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    Outcome { compiled: (!failed).then_some(compiled), diagnostics }
+}
+
+/// Roster columns that outputs select beyond attributes.
+fn roster_columns(pipeline: &Pipeline, entity: &Entity) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for output in &pipeline.outputs {
+        for item in &output.select {
+            if let Select::Source(table, column) = &item.value
+                && table == &entity.from.value
+            {
+                out.insert(column.clone());
+            }
+        }
+    }
+    out
+}
+
+impl Compiled<'_> {
+    /// The clock it was compiled with.
+    pub fn clock(&self) -> Clock {
+        self.planner.clock
+    }
+
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Pipeline {
+        self.pipeline
+    }
+
+    /// Tells the compiler where a step left its rows: `table:<name>`, `attributes:<entity>`, `features:<segmentation>`, `sample:<wave>`.
+    pub fn made(&mut self, name: String, table: PinnedTable) {
+        self.catalog.work.insert(name, table);
+    }
+
+    /// Tables that are steps of their own because their rows mix entities, in order.
+    pub fn global_tables(&self) -> &[String] {
+        &self.globals
+    }
+
+    /// The rows of a global table.
+    pub fn table_plan(&self, name: &str) -> Result<LogicalPlan> {
+        match self.relations.plan(name) {
+            Some(plan) => self.inlined(plan.clone()),
+            None => datafusion::common::plan_err!("there is no table `{name}`"),
+        }
+    }
+
+    /// The rows of an entity: key, attributes, hidden columns.
+    pub fn attributes_plan(&self, entity: &str) -> Result<LogicalPlan> {
+        let (Some(pass), Some(entity)) = (self.passes.get(entity), self.pipeline.entity(entity)) else {
+            return datafusion::common::plan_err!("there is no entity `{entity}`");
+        };
+        attributes::cogroup(&self.planner, self.pipeline, &self.relations, &self.catalog, entity, &pass.result)
+    }
+
+    /// How many different keys the made attributes of an entity hold: one number.
+    pub fn key_count(&self, entity: &str) -> Result<LogicalPlan> {
+        let (Some(found), Some(pinned)) = (self.pipeline.entity(entity), self.catalog.work.get(&format!("attributes:{entity}"))) else {
+            return datafusion::common::plan_err!("the attributes of `{entity}` are not made yet");
+        };
+        let count = self.planner.names.aggregate("count_distinct")?;
+        let key = datafusion::logical_expr::ident(&found.key.value);
+        let scan = LogicalPlanBuilder::from(scan_work("attributes", pinned)?).project([key.clone()])?;
+        scan.aggregate(Vec::<datafusion::logical_expr::Expr>::new(), [count.call(vec![key])])?.build()
+    }
+
+    /// Pinned sources by name.
+    pub fn pinned_sources(&self) -> impl Iterator<Item = (&str, &PinnedTable)> {
+        self.pipeline.sources.iter().filter_map(|s| self.catalog.sources.get(&s.name.value).map(|p| (s.name.value.as_str(), p)))
+    }
+
+    /// Rows of all pinned sources, if every format tells.
+    pub fn source_rows(&self) -> Option<u64> {
+        self.catalog.sources.values().map(PinnedTable::rows).sum()
+    }
+
+    /// Published and helper attributes of an entity, as declared.
+    pub fn attributes(&self, entity: &str) -> &[String] {
+        self.passes.get(entity).map_or(&[], |p| &p.attributes)
+    }
+
+    /// Replaces scans that stand for relations by their rows, outside of any cogroup.
+    fn inlined(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        program::inlined(plan, &|name, columns| {
+            if let Some(pinned) = self.catalog.work.get(&format!("table:{name}")) {
+                return Ok(Some(scan_work(name, pinned)?));
+            }
+            let source_name = name.strip_prefix("raw:").unwrap_or(name);
+            if name.starts_with("raw:")
+                && let (Some(source), Some(rules), Some(pinned)) = (
+                    self.pipeline.source(source_name),
+                    self.relations.rules.get(source_name),
+                    self.catalog.sources.get(source_name),
+                )
+            {
+                return sources::usable(&self.planner.clock, source, rules, pinned, columns, None).map(Some);
+            }
+            match self.relations.plan(name) {
+                Some(plan) => {
+                    let columns = columns.clone();
+                    let own = plan.schema().iter().filter(|(q, f)| {
+                        columns.contains(f.name()) && (self.pipeline.table(name).is_some() || q.is_some_and(|q| q.table() == name))
+                    });
+                    let own: Vec<_> = own.map(datafusion::logical_expr::Expr::from).collect();
+                    let plan = LogicalPlanBuilder::from(plan.clone()).project(own)?.build()?;
+                    // Only the columns that are read are asked of the source below.
+                    self.inlined(program::optimised(&plan)?).map(Some)
+                }
+                None => Ok(None),
+            }
+        })
+    }
+
+    /// Checks everything that has no step yet: segments, profiles, the panel and outputs over dummy solutions.
+    fn check(&self) {
+        for entity in &self.pipeline.entities {
+            if self.passes.contains_key(&entity.name.value) {
+                let solved = Solved::placeholder(self.pipeline);
+                self.check_entity(entity, &solved);
+            }
+        }
+    }
+
+    fn check_entity(&self, entity: &Entity, solved: &Solved) {
+        let Some(pass) = self.passes.get(&entity.name.value) else { return };
+        let Some(view) = segments::view(&self.planner, self.pipeline, entity, pass.result.clone(), solved) else { return };
+        for segmentation in self.pipeline.segments.iter().filter(|s| s.entity.value == entity.name.value) {
+            segments::check(&self.planner, segmentation, &view);
+        }
+        for profile in &self.pipeline.profiles {
+            profiles::plan(&self.planner, self.pipeline, profile, &view);
+        }
+        if let Some(panel) = self.pipeline.panel.as_ref().filter(|p| p.entity.value == entity.name.value) {
+            panel::check(&self.planner, self.pipeline, panel, &view);
+        }
+        for output in &self.pipeline.outputs {
+            classes::check(&self.planner, self.pipeline, entity, pass, output);
+            if matches!(&output.from, Rows::Entity(e) if e.value == entity.name.value) {
+                let _ = outputs::entity_rows(&self.planner, self.pipeline, entity, pass, output, &view);
+            }
+        }
+    }
+}
+
+/// A scan of a table of the work area, named `name`.
+pub(crate) fn scan_work(name: &str, pinned: &PinnedTable) -> Result<LogicalPlan> {
+    let source = provider_as_source(Arc::new(pinned.clone()));
+    LogicalPlanBuilder::scan(TableReference::bare(name), source, None)?.build()
+}
+
+/// A defect of the compiler, at the place it was met.
+pub(crate) fn internal(span: Span, error: &DataFusionError) -> Diagnostic {
+    Diagnostic::error(codes::TYPE, span, error.strip_backtrace())
+}

@@ -4,11 +4,14 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
 use strata_spec::diagnostic::did_you_mean;
 
+/// Marks a computed column while an entity's row is put together, so that an attribute and a source's column may have one name.
+pub(crate) const COMPUTED: char = '@';
+
 /// Names in the order in which they win: computed names first, then the columns of the home relation; the others only by their qualifier.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
-    /// Names that stand for themselves (attributes, segments).
-    computed: Vec<String>,
+    /// Attributes and segments: the name, and the column it stands in.
+    computed: Vec<(String, String)>,
     /// The relation whose columns may be named bare.
     home: Option<String>,
     /// Columns by relation.
@@ -25,17 +28,13 @@ impl Scope {
         for (qualifier, field) in schema.iter() {
             match qualifier {
                 Some(TableReference::Bare { table }) => scope.add(table, field.name()),
-                _ => scope.computed.push(field.name().clone()),
+                _ => {
+                    let column = field.name();
+                    scope.computed.push((column.trim_start_matches(COMPUTED).to_owned(), column.clone()));
+                }
             }
         }
         scope
-    }
-
-    /// Adds a computed name.
-    pub(crate) fn compute(&mut self, name: &str) {
-        if !self.computed.iter().any(|c| c == name) {
-            self.computed.push(name.to_owned());
-        }
     }
 
     fn add(&mut self, relation: &str, column: &str) {
@@ -56,8 +55,8 @@ impl Scope {
     /// What a bare name stands for.
     pub(crate) fn bare(&self, ident: &Ident) -> Result<Expr, Unknown> {
         let name = &ident.value;
-        if self.computed.contains(name) {
-            return Ok(Expr::Identifier(quoted(ident, name)));
+        if let Some((_, column)) = self.computed.iter().find(|(n, _)| n == name) {
+            return Ok(Expr::Identifier(quoted(ident, column)));
         }
         if let Some(home) = &self.home
             && self.home_columns().any(|c| c == name)
@@ -65,13 +64,12 @@ impl Scope {
             return Ok(Expr::CompoundIdentifier(vec![quoted(ident, home), quoted(ident, name)]));
         }
         let elsewhere = self.relations.iter().find(|(_, columns)| columns.contains(name));
-        let known = self.computed.iter().chain(self.home_columns()).map(String::as_str);
-        let help = match (elsewhere, did_you_mean(name, known)) {
+        let names = || self.computed.iter().map(|(n, _)| n).chain(self.home_columns()).map(String::as_str);
+        let help = match (elsewhere, did_you_mean(name, names())) {
             (Some((relation, _)), _) => format!("write `{relation}.{name}`: columns of another table need its name"),
             (None, Some(near)) => format!("did you mean `{near}`?"),
             (None, None) => {
-                let mut all: Vec<&str> = self.computed.iter().chain(self.home_columns()).map(String::as_str).collect();
-                all.retain(|n| !n.contains('#'));
+                let all: Vec<&str> = names().filter(|n| !n.contains(['#', ':', '.'])).collect();
                 format!("known here are: {}", all.join(", "))
             }
         };

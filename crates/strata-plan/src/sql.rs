@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::DuckDbDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use strata_spec::diagnostic::did_you_mean;
 use strata_spec::{Diagnostic, Span, Sql};
@@ -98,7 +99,7 @@ fn is_operator(token: &Token) -> bool {
     }
 }
 
-/// `q1..q12` → `q1->q12` and `as_of - 7d` → `as_of - interval '7 day'`: the two things of ours that SQL cannot read.
+/// `q1..q12` → `q1||q12` and `as_of - 7d` → `as_of - interval '7 day'`: the two things of ours that SQL cannot read.
 fn own_words(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut quote = None;
@@ -108,7 +109,7 @@ fn own_words(text: &str) -> String {
             (Some(q), c) if c == q => quote = None,
             (None, '\'' | '"') => quote = Some(c),
             (None, '.') if rest.starts_with("..") => {
-                out.push_str("->");
+                out.push_str("||");
                 rest = &rest[2..];
                 continue;
             }
@@ -350,7 +351,7 @@ impl Rewrite<'_> {
         let mut columns = vec![];
         for arg in args {
             match arg {
-                Expr::BinaryOp { left, op: BinaryOperator::Arrow, right } => {
+                Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
                     let range = match (last_name(left), last_name(right), self.scope) {
                         (Some(from), Some(to), Some(scope)) => scope.range(&from, &to),
                         _ => None,
@@ -477,6 +478,20 @@ pub(crate) fn names_in(expr: &Expr) -> Vec<(Option<String>, String)> {
         ControlFlow::<()>::Continue(())
     });
     out
+}
+
+/// Every word of an SQL text: enough to see which tables it may read.
+pub(crate) fn words(sql: &Sql) -> BTreeSet<String> {
+    match tokens(sql) {
+        Ok(tokens) => tokens
+            .into_iter()
+            .filter_map(|t| match t.token {
+                Token::Word(w) => Some(w.value),
+                _ => None,
+            })
+            .collect(),
+        Err(_) => BTreeSet::new(),
+    }
 }
 
 fn usage(name: &str) -> &'static str {

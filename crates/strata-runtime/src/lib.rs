@@ -1,1 +1,14 @@
-//! strata-runtime
+//! What any process needs to execute a plan: the only session constructor, object stores, limits, the codec, and the clock of run bookkeeping.
+//! Never knows a pipeline.
+
+pub mod clock;
+mod codec;
+pub mod limits;
+pub mod secrets;
+mod session;
+pub mod store;
+
+pub use codec::PhysicalCodec;
+pub use limits::Limits;
+pub use session::session;
+pub use strata_operators::codec::LogicalCodec;

@@ -87,6 +87,29 @@ impl ClusterSums {
         }
     }
 
+    /// From members and the exactly rounded sum of every feature, cluster by cluster. Errors: `Shape` if they do not fit.
+    pub fn from_parts(counts: Vec<i64>, sums: &[f64]) -> Result<Self> {
+        let features = sums.len() / counts.len().max(1);
+        if features * counts.len() != sums.len() {
+            return Err(Error::Shape {
+                what: WHAT,
+                found: sums.len(),
+                wanted: features * counts.len(),
+            });
+        }
+        let exact = |x: &f64| {
+            let mut sum = Sum::new();
+            sum.add(*x);
+            sum
+        };
+        Ok(ClusterSums {
+            features,
+            counts,
+            sums: sums.iter().map(exact).collect(),
+            inertia: Sum::new(),
+        })
+    }
+
     /// Adds a point of d values to `cluster`, at `distance_squared` from its centroid.
     #[inline]
     pub fn add(&mut self, cluster: usize, point: &[f64], distance_squared: f64) {

@@ -55,7 +55,13 @@ async fn commit(store: Arc<dyn ObjectStore>, run: u64, attempt: String) -> Resul
     }
     let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
     let manifest = Manifest::new("c360", &run_id, "2025-01-01", &schema, receipts)?;
-    table.commit(&base, &manifest).await
+    let version = table.commit(&base, &manifest).await?;
+    // Whoever was published between is a conflict, never jumped over.
+    let next = base.current.map_or(0, |current| current.seq) + 1;
+    match version.seq <= next {
+        true => Ok(version),
+        false => Err(Error::Damaged { path: run_id, detail: format!("version {} on a base before {next}", version.seq) }),
+    }
 }
 
 fn content(run: u64, part: u64) -> ContentHash {

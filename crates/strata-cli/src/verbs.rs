@@ -1,0 +1,215 @@
+//! One function a verb, each giving the exit code. Never prints what an engine function did not say.
+
+use crate::args::{Args, Output, Pipeline, Verb};
+use crate::bars::Bars;
+use crate::{explain, init, render, summary};
+use serde_json::json;
+use strata_engine::load::{LoadOptions, Loaded, verdict};
+use strata_engine::{Error, InProcessRunner, RunOptions, RunReport};
+use strata_plan::Outcome;
+use strata_runtime::Limits;
+use strata_spec::{Diagnostic, Severity};
+
+/// Success.
+const OK: u8 = 0;
+/// Usage.
+const USAGE: u8 = 2;
+
+/// Does what the arguments say.
+pub(crate) async fn run(args: Args) -> u8 {
+    let threads = args.threads();
+    match args.verb {
+        Verb::Init { dir, run } => init(&dir, run, threads).await,
+        Verb::Check(pipeline) => check(&pipeline),
+        Verb::Plan(pipeline) => plan(&pipeline),
+        Verb::Run { pipeline, memory, spill_dir, state, report, round_trip, .. } => {
+            let limits = Limits { memory_bytes: memory, threads, spill_dir, ..Limits::default() };
+            execute(&pipeline, &limits, &RunOptions { state, report }, round_trip).await
+        }
+        Verb::Outputs(pipeline) => outputs(&pipeline).await,
+        Verb::Explain { code } => match explain::page(&code) {
+            Some(page) => {
+                render::data(&format!("{}\n\n{page}", code.to_uppercase()));
+                OK
+            }
+            None => {
+                render::line(&format!("error: there is no diagnostic `{code}`; codes look like S0302"));
+                USAGE
+            }
+        },
+    }
+}
+
+fn load(pipeline: &Pipeline, offline: bool) -> Result<Loaded, Error> {
+    let options = LoadOptions { vars: pipeline.vars.clone(), as_of: pipeline.as_of, offline };
+    strata_engine::load(&pipeline.path, &options)
+}
+
+fn failed(error: &Error) -> u8 {
+    render::line(&format!("error: {error}"));
+    error.exit_code()
+}
+
+/// Everything wrong with a loaded pipeline, and the exit code it leads to.
+fn compiled<'a>(loaded: &'a Loaded) -> (Option<Outcome<'a>>, Vec<Diagnostic>) {
+    let mut found = loaded.diagnostics.clone();
+    let outcome = match (&loaded.pipeline, verdict(&found)) {
+        (Some(pipeline), _) if loaded.catalog.sources.len() == pipeline.sources.len() => {
+            Some(strata_plan::compile(pipeline, loaded.clock, loaded.catalog.clone()))
+        }
+        _ => None,
+    };
+    if let Some(outcome) = &outcome {
+        found.extend(outcome.diagnostics.iter().cloned());
+    }
+    found.sort_by_key(|d| d.span);
+    (outcome, found)
+}
+
+fn say(loaded: &Loaded, found: &[Diagnostic], output: Output) -> u8 {
+    match output {
+        Output::Text => render::diagnostics(&loaded.source, found),
+        Output::Json => render::data(&json!({"diagnostics": render::diagnostics_json(&loaded.source, found)}).to_string()),
+    }
+    verdict(found).map_or_else(|e| e.exit_code(), |()| OK)
+}
+
+fn check(pipeline: &Pipeline) -> u8 {
+    let loaded = match load(pipeline, true) {
+        Ok(loaded) => loaded,
+        Err(e) => return failed(&e),
+    };
+    let (_, found) = compiled(&loaded);
+    let code = say(&loaded, &found, pipeline.output);
+    if code == OK && pipeline.output == Output::Text {
+        render::line(&format!("{}: no errors", loaded.source.path));
+    }
+    code
+}
+
+fn plan(pipeline: &Pipeline) -> u8 {
+    let loaded = match load(pipeline, false) {
+        Ok(loaded) => loaded,
+        Err(e) => return failed(&e),
+    };
+    let (outcome, found) = compiled(&loaded);
+    let Some(compiled) = outcome.and_then(|o| o.compiled) else { return say(&loaded, &found, pipeline.output) };
+    let steps = strata_engine::planned_steps(&compiled);
+    let sources: Vec<_> = compiled.pinned_sources().collect();
+    if pipeline.output == Output::Json {
+        let steps: Vec<String> = steps.iter().map(|s| s.label()).collect();
+        let sources: Vec<_> = sources
+            .iter()
+            .map(|(n, p)| json!({"source": n, "files": p.files.len(), "rows": p.rows(), "bytes": p.bytes()}))
+            .collect();
+        render::data(&json!({"as_of": loaded.clock.as_of.to_rfc3339(), "steps": steps, "sources": sources}).to_string());
+        return OK;
+    }
+    render::data(&format!("as of {} ({})\n\nreads", loaded.clock.as_of.to_rfc3339(), loaded.clock.timezone.name()));
+    for (name, pinned) in sources {
+        let rows = pinned.rows().map_or_else(|| "?".to_owned(), summary::number);
+        let files = pinned.files.len();
+        render::data(&format!(
+            "  {name:<24} {rows:>14} rows  {:>10.1} MB in {files} file{}",
+            pinned.bytes() as f64 / 1e6,
+            render::plural(files)
+        ));
+    }
+    render::data("\nsteps");
+    for (i, step) in steps.iter().enumerate() {
+        render::data(&format!("  {:>2}. {}", i + 1, step.label()));
+    }
+    OK
+}
+
+async fn execute(pipeline: &Pipeline, limits: &Limits, options: &RunOptions, round_trip: bool) -> u8 {
+    let loaded = match load(pipeline, false) {
+        Ok(loaded) => loaded,
+        Err(e) => return failed(&e),
+    };
+    let runner = match InProcessRunner::new(limits) {
+        Ok(runner) if round_trip => runner.with_round_trip(),
+        Ok(runner) => runner,
+        Err(e) => return failed(&Error::of_step("start", e)),
+    };
+    let json = pipeline.output == Output::Json;
+    let bars = Bars::new(json);
+    let (result, report) = strata_engine::run(&loaded, &runner, options, &bars).await;
+    finish(&loaded, result, &report, json)
+}
+
+fn finish(loaded: &Loaded, result: Result<(), Error>, report: &RunReport, json: bool) -> u8 {
+    if let Err(Error::Invalid(_) | Error::Policy(_)) = &result {
+        let (_, found) = compiled(loaded);
+        let found: Vec<Diagnostic> = found.into_iter().filter(|d| d.severity == Severity::Error || !json).collect();
+        return say(loaded, &found, if json { Output::Json } else { Output::Text });
+    }
+    match (&result, json) {
+        (_, true) => render::data(&serde_json::to_string(report).unwrap_or_default()),
+        (Ok(()), false) => render::data(&summary::text(report)),
+        (Err(e), false) => {
+            render::line(&format!("error: {e}"));
+            let committed: Vec<&str> = report.outputs.iter().filter(|o| o.committed).map(|o| o.name.as_str()).collect();
+            match committed.is_empty() {
+                true => render::line("no output was changed"),
+                false => render::line(&format!("already published by this run: {}; run it again to publish the rest", committed.join(", "))),
+            }
+        }
+    }
+    result.map_or_else(|e| e.exit_code(), |()| OK)
+}
+
+async fn outputs(pipeline: &Pipeline) -> u8 {
+    let loaded = match load(pipeline, true) {
+        Ok(loaded) => loaded,
+        Err(e) => return failed(&e),
+    };
+    // Where tables are does not depend on whether the inputs are still there.
+    let Some(checked) = &loaded.pipeline else { return say(&loaded, &loaded.diagnostics, pipeline.output) };
+    match strata_engine::outputs(checked).await {
+        Err(e) => failed(&e),
+        Ok((states, mixed)) => {
+            if pipeline.output == Output::Json {
+                render::data(&serde_json::to_string(&states).unwrap_or_default());
+            } else {
+                for s in &states {
+                    let path = s.path.as_deref().unwrap_or("(never published)");
+                    render::data(&format!("{:<24} {path}", s.name));
+                }
+            }
+            if let Some(m) = mixed {
+                render::line(&format!(
+                    "warning: mixed set: `{}` is of run {}, `{}` of run {}; run the pipeline again",
+                    m.oldest.0, m.oldest.1, m.newest.0, m.newest.1
+                ));
+            }
+            OK
+        }
+    }
+}
+
+async fn init(dir: &std::path::Path, and_run: bool, threads: usize) -> u8 {
+    if let Err(message) = init::make(dir) {
+        render::line(&format!("error: {message}"));
+        return USAGE;
+    }
+    render::line(&format!("made {0}: the pipeline is {0}/pipeline.yaml, a generated retailer's data are below {0}/data", dir.display()));
+    let run = format!("strata run {0} -p data={0}/data -p out={0}/out --as-of 2026-01-01T00:00:00Z", dir.display());
+    if !and_run {
+        render::line(&format!("next: {run}"));
+        return OK;
+    }
+    let text = |p: &str| dir.join(p).display().to_string();
+    let pipeline = Pipeline {
+        path: dir.to_owned(),
+        vars: vec![("data".into(), text("data")), ("out".into(), text("out"))],
+        as_of: chrono::DateTime::parse_from_rfc3339("2026-01-01T00:00:00Z").ok().map(|t| t.with_timezone(&chrono::Utc)),
+        output: Output::Text,
+    };
+    let limits = Limits { threads, ..Limits::default() };
+    let code = execute(&pipeline, &limits, &RunOptions { state: dir.join(".strata"), report: None }, false).await;
+    if code == OK {
+        render::line(&format!("\nlook at {0}/pipeline.yaml, change something, and run it again:\n  {run}", dir.display()));
+    }
+    code
+}

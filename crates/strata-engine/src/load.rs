@@ -1,0 +1,92 @@
+//! From a path to a compiled pipeline: text → checked → pinned → compiled. Never runs anything.
+
+use crate::error::{Error, Result};
+use crate::pin;
+use chrono::{DateTime, NaiveTime, TimeZone, Utc};
+use std::path::Path;
+use strata_plan::{Catalog, Clock};
+use strata_spec::pipeline::AsOf;
+use strata_spec::{Diagnostic, Kind, Pipeline, Severity, SourceText};
+
+/// A pipeline that can be compiled.
+pub struct Loaded {
+    /// The file.
+    pub source: SourceText,
+    /// The checked pipeline; absent if the file is wrong.
+    pub pipeline: Option<Pipeline>,
+    /// Pinned inputs.
+    pub catalog: Catalog,
+    /// The clock.
+    pub clock: Clock,
+    /// What is wrong or worth saying so far.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Options of loading.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// `-p k=v`.
+    pub vars: Vec<(String, String)>,
+    /// `--as-of`.
+    pub as_of: Option<DateTime<Utc>>,
+    /// Check with declared columns where no file is there.
+    pub offline: bool,
+}
+
+/// Loads a pipeline file, or the `pipeline.yaml` of a folder, and pins its sources. Errors: `Unavailable` if it cannot be read.
+pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
+    let file = if path.is_dir() { path.join("pipeline.yaml") } else { path.to_owned() };
+    let text = std::fs::read_to_string(&file).map_err(|e| Error::Failed {
+        step: "load".into(),
+        message: format!("cannot read `{}`: {e}\n  help: give a pipeline file, or a folder with a `pipeline.yaml`", file.display()),
+    })?;
+    let source = SourceText { path: file.display().to_string(), text };
+    let checked = strata_spec::load(&source, &options.vars);
+    let mut diagnostics = checked.diagnostics;
+    let mut catalog = Catalog::default();
+    let mut clock = Clock { as_of: DateTime::UNIX_EPOCH, timezone: chrono_tz::Tz::UTC };
+    if let Some(pipeline) = &checked.pipeline {
+        clock = clock_of(pipeline, options.as_of);
+        for source in &pipeline.sources {
+            match pin::pin(source) {
+                Ok(pinned) => {
+                    catalog.sources.insert(source.name.value.clone(), pinned);
+                }
+                Err(wrong) => match pin::unpinned(source).filter(|_| options.offline) {
+                    Some(table) => {
+                        catalog.sources.insert(source.name.value.clone(), table);
+                    }
+                    None => diagnostics.push(*wrong),
+                },
+            }
+        }
+    }
+    diagnostics.sort_by_key(|d| d.span);
+    Ok(Loaded { source, pipeline: checked.pipeline, catalog, clock, diagnostics })
+}
+
+/// `as_of`: the file's, else `--as-of`, else the start of today in the pipeline's zone.
+fn clock_of(pipeline: &Pipeline, given: Option<DateTime<Utc>>) -> Clock {
+    let timezone = pipeline.timezone;
+    let as_of = match (&pipeline.as_of, given) {
+        (AsOf::Literal(at), None) => at.value,
+        (_, Some(at)) => at,
+        (AsOf::Run, None) => {
+            let today = strata_runtime::clock::now().with_timezone(&timezone).date_naive();
+            let start = today.and_time(NaiveTime::MIN);
+            timezone.from_local_datetime(&start).earliest().map_or_else(|| Utc.from_utc_datetime(&start), |t| t.with_timezone(&Utc))
+        }
+    };
+    Clock { as_of, timezone }
+}
+
+/// The error that a list of diagnostics amounts to.
+pub fn verdict(diagnostics: &[Diagnostic]) -> Result<()> {
+    let errors: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+    let invalid = errors.iter().filter(|d| d.kind == Kind::Invalid).count();
+    match (invalid, errors.len()) {
+        (0, 0) => Ok(()),
+        (0, policy) => Err(Error::Policy(policy)),
+        (_, all) => Err(Error::Invalid(all)),
+    }
+}

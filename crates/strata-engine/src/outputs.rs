@@ -1,0 +1,84 @@
+//! Where a pipeline's outputs are, and whether they belong together. Never writes.
+
+use crate::error::{Error, Result};
+use crate::report::MixedSet;
+use serde::Serialize;
+use strata_publish::{PointerTable, Version, mixed_set};
+use strata_runtime::store::{self, Place};
+use strata_spec::Pipeline;
+use strata_spec::pipeline::{Output, WriteFormat};
+
+/// One output as readers see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputState {
+    /// Output.
+    pub name: String,
+    /// Folder of the current version's files; absent before the first run.
+    pub path: Option<String>,
+    /// Table folder.
+    pub table: String,
+    /// Format.
+    pub format: String,
+    /// Run of the current version.
+    pub run_id: Option<String>,
+    /// `as_of` of the current version.
+    pub as_of: Option<String>,
+    /// Rows.
+    pub rows: Option<i64>,
+}
+
+/// An output's table.
+pub(crate) struct OutputTable {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) table: PointerTable,
+    pub(crate) current: Option<Version>,
+}
+
+/// The format's name.
+pub(crate) fn format_name(output: &Output) -> &'static str {
+    match output.format {
+        WriteFormat::Parquet => "parquet",
+        WriteFormat::Csv => "csv",
+    }
+}
+
+/// Opens the table of each output.
+pub(crate) async fn tables(pipeline: &Pipeline) -> Result<Vec<OutputTable>> {
+    let mut out = vec![];
+    for output in &pipeline.outputs {
+        let name = output.name.value.clone();
+        let failed = |message: String| Error::Failed { step: format!("output {name}"), message };
+        let place = store::place(&output.to.value).map_err(|e| failed(e.to_string()))?;
+        let table = PointerTable::new(place.store.clone(), place.path.clone());
+        let current = table.current().await.map_err(|e| Error::of_publish(&format!("output {name}"), e))?;
+        out.push(OutputTable { name, place, table, current });
+    }
+    Ok(out)
+}
+
+/// Whether the current versions are of different runs.
+pub(crate) fn mixed(tables: &[OutputTable]) -> Option<MixedSet> {
+    let versions: Vec<(String, Option<Version>)> = tables.iter().map(|t| (t.name.clone(), t.current.clone())).collect();
+    mixed_set(&versions).map(|m| MixedSet { oldest: m.oldest, newest: m.newest, missing: m.missing })
+}
+
+/// The current version of every output, and whether they are of different runs.
+pub async fn outputs(pipeline: &Pipeline) -> Result<(Vec<OutputState>, Option<MixedSet>)> {
+    let tables = tables(pipeline).await?;
+    let mixed = mixed(&tables);
+    let states = tables
+        .iter()
+        .zip(&pipeline.outputs)
+        .map(|(t, output)| OutputState {
+            name: t.name.clone(),
+            path: t.current.as_ref().map(|v| t.place.join(&v.folder).local.display().to_string()),
+            table: t.place.local.display().to_string(),
+            format: format_name(output).to_owned(),
+            run_id: t.current.as_ref().map(|v| v.run_id.clone()),
+            as_of: t.current.as_ref().map(|v| v.as_of.clone()),
+            rows: t.current.as_ref().map(|v| v.rows),
+        })
+        .collect();
+    Ok((states, mixed))
+}

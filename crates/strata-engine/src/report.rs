@@ -1,0 +1,217 @@
+//! What a run did, for people and machines. Never holds a person's data: counts, names of columns and segments, paths.
+
+use serde::{Deserialize, Serialize};
+
+/// A run report; written as JSON beside the run, and again at each change of its outputs.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Version of this format.
+    pub format: u32,
+    /// Run id.
+    pub run_id: String,
+    /// Pipeline name.
+    pub pipeline: String,
+    /// Pipeline file.
+    pub file: String,
+    /// `as_of`, RFC 3339.
+    pub as_of: String,
+    /// Time zone of days and hours.
+    pub timezone: String,
+    /// When it began, RFC 3339.
+    pub started_at: String,
+    /// `running`, `committing`, `succeeded` or `failed`.
+    pub state: String,
+    /// `USER`, `DATA_CHECK`, `POLICY`, `TRANSIENT` or `INTERNAL` if it failed.
+    pub class: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Outputs were found at versions of different runs before this one: an earlier run was stopped between its commits.
+    pub mixed_before: Option<MixedSet>,
+    /// Rows of each source.
+    pub sources: Vec<SourceRows>,
+    /// Steps in order.
+    pub steps: Vec<StepReport>,
+    /// Segmentations and their sizes.
+    pub segments: Vec<SegmentReport>,
+    /// k-means models.
+    pub models: Vec<ModelReport>,
+    /// Waves of the panel.
+    pub panel: Vec<WaveReport>,
+    /// Outputs in the order they are committed.
+    pub outputs: Vec<OutputReport>,
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Warnings worth reading.
+    pub warnings: Vec<String>,
+}
+
+/// Outputs at different versions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MixedSet {
+    /// Output with the oldest version, and its run.
+    pub oldest: (String, String),
+    /// Output with the newest version, and its run.
+    pub newest: (String, String),
+    /// Outputs that were never published.
+    pub missing: Vec<String>,
+}
+
+/// Rows of a source: `in_files` = `used` + `deduplicated` + `quarantined` + `filtered` + `after_as_of`, where the source was read.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SourceRows {
+    /// Source.
+    pub source: String,
+    /// Pinned files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows in the files; counted while reading where the format does not tell.
+    pub in_files: u64,
+    /// False if nothing needed it.
+    pub read: bool,
+    /// Rows that went on.
+    pub used: u64,
+    /// Rows of which another copy was used.
+    pub deduplicated: u64,
+    /// Rows whose copies disagree.
+    pub quarantined: u64,
+    /// Rows that `where` or a missing key left out.
+    pub filtered: u64,
+    /// Rows at or after `as_of`.
+    pub after_as_of: u64,
+}
+
+/// One step.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct StepReport {
+    /// What it did.
+    pub label: String,
+    /// Seconds.
+    pub seconds: f64,
+    /// What came of it.
+    pub detail: String,
+    /// Bytes spilled to disk.
+    pub spilled_bytes: u64,
+}
+
+/// A segmentation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SegmentReport {
+    /// Segmentation.
+    pub segmentation: String,
+    /// What value shares are of.
+    pub value_of: Option<String>,
+    /// Its segments.
+    pub segments: Vec<SegmentSize>,
+}
+
+/// A segment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SegmentSize {
+    /// Label; `None` is nobody's segment.
+    pub segment: Option<String>,
+    /// Members.
+    pub rows: u64,
+    /// Share of all.
+    pub share: f64,
+    /// Share of all value.
+    pub value_share: Option<f64>,
+}
+
+/// A solved k-means.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelReport {
+    /// Segmentation.
+    pub segmentation: String,
+    /// Rows it was solved on.
+    pub rows: u64,
+    /// Lloyd iterations.
+    pub iterations: u32,
+    /// Whether it stopped by itself.
+    pub settled: bool,
+    /// Sum of squared distances to the nearest centroid, on scaled features.
+    pub inertia: f64,
+}
+
+/// A wave.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct WaveReport {
+    /// Wave.
+    pub wave: String,
+    /// Everyone on the roster.
+    pub roster: u64,
+    /// (rule, how many failed it first), in order.
+    pub waterfall: Vec<(String, u64)>,
+    /// Members left.
+    pub eligible: u64,
+    /// Sample asked for.
+    pub asked: u64,
+    /// Members drawn.
+    pub drawn: u64,
+    /// Strata.
+    pub strata: Vec<StratumReport>,
+    /// Weights, if the wave has any.
+    pub weights: Option<WeightReport>,
+}
+
+/// A stratum.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StratumReport {
+    /// Values of the strata columns.
+    pub stratum: Vec<String>,
+    /// Eligible members.
+    pub eligible: u64,
+    /// Members drawn.
+    pub drawn: u64,
+}
+
+/// Weights of a wave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WeightReport {
+    /// Margins.
+    pub rake: Vec<String>,
+    /// Sweeps over the margins.
+    pub iterations: u32,
+    /// Whether every target was met.
+    pub converged: bool,
+    /// Greatest relative miss of a target.
+    pub worst: f64,
+    /// Sum of the weights.
+    pub sum: f64,
+    /// Smallest weight.
+    pub min: f64,
+    /// Largest weight.
+    pub max: f64,
+    /// Design effect of weighting, n Σw² / (Σw)².
+    pub deff: f64,
+    /// Effective sample size, n / deff.
+    pub ess: f64,
+    /// Levels of margins that nobody in the sample has.
+    pub dropped: Vec<String>,
+}
+
+/// An output.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutputReport {
+    /// Output.
+    pub name: String,
+    /// Table folder.
+    pub table: String,
+    /// Folder of this run's files.
+    pub path: String,
+    /// Format.
+    pub format: String,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether readers see it.
+    pub committed: bool,
+}
+
+impl SourceRows {
+    /// Rows accounted for.
+    pub fn accounted(&self) -> u64 {
+        self.used + self.deduplicated + self.quarantined + self.filtered + self.after_as_of
+    }
+}

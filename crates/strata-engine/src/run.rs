@@ -1,0 +1,435 @@
+//! The life of a run: steps in order, then every output is written and checked, then each is committed, and at any moment a report says how
+//! far it came. Never commits anything before everything is written.
+
+use crate::error::{Error, Result};
+use crate::load::{Loaded, verdict};
+use crate::outputs::{self, OutputTable, format_name};
+use crate::progress::{Event, Progress};
+use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
+use crate::runner::Runner;
+use crate::steps::{PlannedStep, planned_steps};
+use crate::{panel, rows, solve};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
+use futures::StreamExt;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
+use strata_operators::write::{WriteCompression, WriteFormat, WriteNode, WriteSpec};
+use strata_plan::{Compiled, Solved};
+use strata_publish::{Base, Manifest, Receipt, stored_schema};
+use strata_runtime::clock::{self, Stopwatch};
+use strata_runtime::store::{self, Place};
+use strata_spec::pipeline;
+
+/// How a run is done.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Folder for tables between steps and run reports.
+    pub state: PathBuf,
+    /// Write the report here as well.
+    pub report: Option<PathBuf>,
+}
+
+/// A run at work.
+pub(crate) struct Run<'a> {
+    pub(crate) runner: &'a dyn Runner,
+    pub(crate) compiled: Compiled<'a>,
+    pub(crate) solved: Solved,
+    pub(crate) report: RunReport,
+    progress: &'a dyn Progress,
+    work: Place,
+    sources: BTreeMap<String, SourceRows>,
+    spilled: u64,
+    written: Vec<(OutputTable, Base, Manifest)>,
+    report_paths: Vec<PathBuf>,
+}
+
+/// Runs a loaded pipeline. The report is also given when the run fails, in the second place. Errors: as [`Error`] says.
+pub async fn run(
+    loaded: &Loaded,
+    runner: &dyn Runner,
+    options: &RunOptions,
+    progress: &dyn Progress,
+) -> (Result<()>, RunReport) {
+    let watch = Stopwatch::start();
+    let run_id = clock::run_id();
+    let mut report = RunReport {
+        format: 1,
+        run_id: run_id.clone(),
+        file: loaded.source.path.clone(),
+        as_of: loaded.clock.as_of.to_rfc3339(),
+        timezone: loaded.clock.timezone.name().to_owned(),
+        started_at: clock::now().to_rfc3339(),
+        state: "running".into(),
+        ..Default::default()
+    };
+    let result = prepare_and_run(loaded, runner, options, progress, &mut report).await;
+    report.seconds = watch.elapsed().as_secs_f64();
+    report.state = if result.is_ok() { "succeeded" } else { "failed" }.to_owned();
+    if let Err(e) = &result {
+        report.class = Some(e.class().to_owned());
+        report.error = Some(e.to_string());
+    }
+    let paths = report_paths(options, &run_id);
+    let saved = save(&report, &paths);
+    // The work area of a finished run is of no use to the next.
+    let _ = std::fs::remove_dir_all(options.state.join("work").join(&run_id));
+    (result.and(saved), report)
+}
+
+fn report_paths(options: &RunOptions, run_id: &str) -> Vec<PathBuf> {
+    let own = options.state.join("runs").join(run_id).join("report.json");
+    std::iter::once(own).chain(options.report.clone()).collect()
+}
+
+/// Writes the report, whole or not at all.
+fn save(report: &RunReport, paths: &[PathBuf]) -> Result<()> {
+    let failed = |message: String| Error::Failed { step: "report".into(), message };
+    let text = serde_json::to_string_pretty(report).map_err(|e| failed(e.to_string()))?;
+    for path in paths {
+        let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+        let write = || {
+            std::fs::create_dir_all(&folder)?;
+            let part = path.with_extension("json.part");
+            std::fs::write(&part, &text)?;
+            std::fs::rename(&part, path)
+        };
+        write().map_err(|e: std::io::Error| failed(format!("cannot write `{}`: {e}", path.display())))?;
+    }
+    Ok(())
+}
+
+async fn prepare_and_run(
+    loaded: &Loaded,
+    runner: &dyn Runner,
+    options: &RunOptions,
+    progress: &dyn Progress,
+    report: &mut RunReport,
+) -> Result<()> {
+    verdict(&loaded.diagnostics)?;
+    let Some(pipeline) = &loaded.pipeline else { return Err(Error::Invalid(1)) };
+    report.pipeline = pipeline.name.value.clone();
+    let outcome = strata_plan::compile(pipeline, loaded.clock, loaded.catalog.clone());
+    verdict(&outcome.diagnostics)?;
+    let Some(compiled) = outcome.compiled else { return Err(Error::Invalid(1)) };
+    let work = options.state.join("work").join(&report.run_id);
+    let failed = |message: String| Error::Failed { step: "work area".into(), message };
+    std::fs::create_dir_all(&work).map_err(|e| failed(format!("cannot make `{}`: {e}", work.display())))?;
+    // What is below the state folder is nobody's source.
+    let _ = std::fs::write(options.state.join(".gitignore"), "*\n");
+    let work = store::place(&work.to_string_lossy()).map_err(|e| failed(e.to_string()))?;
+    let report_paths = report_paths(options, &report.run_id);
+    let mut run = Run {
+        runner,
+        compiled,
+        solved: Solved::default(),
+        report: std::mem::take(report),
+        progress,
+        work,
+        sources: BTreeMap::new(),
+        spilled: 0,
+        written: vec![],
+        report_paths,
+    };
+    let result = run.all().await;
+    run.report.sources = run.source_rows();
+    *report = run.report;
+    result
+}
+
+impl Run<'_> {
+    pub(crate) fn say(&self, event: Event) {
+        self.progress.event(event);
+    }
+
+    async fn all(&mut self) -> Result<()> {
+        let tables = outputs::tables(self.compiled.pipeline()).await?;
+        self.report.mixed_before = outputs::mixed(&tables);
+        if let Some(mixed) = &self.report.mixed_before {
+            self.progress.event(Event::Note(format!(
+                "the outputs were a mixed set: `{}` is of run {}, `{}` of run {}; this run repairs it",
+                mixed.oldest.0, mixed.oldest.1, mixed.newest.0, mixed.newest.1
+            )));
+        }
+        let mut tables: BTreeMap<String, OutputTable> = tables.into_iter().map(|t| (t.name.clone(), t)).collect();
+        save(&self.report, &self.report_paths)?;
+        let steps = planned_steps(&self.compiled);
+        for (i, step) in steps.iter().enumerate() {
+            let watch = Stopwatch::start();
+            let (label, rows) = (step.label(), self.rows_to_read(step));
+            self.progress.event(Event::Started { index: i + 1, of: steps.len(), label: label.clone(), rows });
+            let before = self.spilled;
+            let detail = self.step(step, &mut tables).await?;
+            let took = watch.elapsed();
+            self.report.steps.push(StepReport {
+                label: label.clone(),
+                seconds: took.as_secs_f64(),
+                detail: detail.clone(),
+                spilled_bytes: self.spilled - before,
+            });
+            self.progress.event(Event::Finished { index: i + 1, label, detail, took });
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, step: &PlannedStep, tables: &mut BTreeMap<String, OutputTable>) -> Result<String> {
+        match step {
+            PlannedStep::Table(name) => {
+                let plan = self.planned(&format!("table {name}"), self.compiled.table_plan(name))?;
+                let rows = self.materialise(&format!("table {name}"), &format!("table:{name}"), plan).await?;
+                Ok(format!("{rows} rows"))
+            }
+            PlannedStep::Attributes(entity) => self.attributes(entity).await,
+            PlannedStep::Solve(name) => {
+                let detail = solve::segmentation(self, name).await?;
+                Ok(detail)
+            }
+            PlannedStep::Wave(name) => panel::wave(self, name).await,
+            PlannedStep::Write(name) => {
+                let Some(table) = tables.remove(name) else { return Ok(String::new()) };
+                self.write_output(name, table).await
+            }
+            PlannedStep::Commit => self.commit().await,
+        }
+    }
+
+    fn rows_to_read(&self, step: &PlannedStep) -> Option<u64> {
+        match step {
+            PlannedStep::Attributes(_) => self.compiled.source_rows(),
+            _ => None,
+        }
+    }
+
+    /// What the compiler gave, or its error as this step's.
+    pub(crate) fn planned<T>(&self, step: &str, plan: datafusion::common::Result<T>) -> Result<T> {
+        plan.map_err(|e| Error::of_step(step, e))
+    }
+
+    /// All rows of a small result.
+    pub(crate) async fn collect(&mut self, step: &str, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let mut out = vec![];
+        self.each(step, plan, &mut |batch| {
+            out.push(batch);
+            Ok(())
+        })
+        .await?;
+        Ok(out)
+    }
+
+    /// Hands each batch of a result on, as it comes.
+    pub(crate) async fn each(
+        &mut self,
+        step: &str,
+        plan: LogicalPlan,
+        f: &mut (dyn FnMut(RecordBatch) -> Result<()> + Send),
+    ) -> Result<()> {
+        let mut running = self.runner.start(plan).await.map_err(|e| Error::of_step(step, e))?;
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tokio::select! {
+                batch = running.rows.next() => match batch {
+                    Some(batch) => f(batch.map_err(|e| Error::of_step(step, e))?)?,
+                    None => break,
+                },
+                _ = tick.tick() => self.progress.event(Event::Moved { rows: rows::scanned(&running.plan) }),
+            }
+        }
+        self.spilled += rows::spilled(&running.plan);
+        rows::account(&running.plan, &mut self.sources);
+        Ok(())
+    }
+
+    /// Writes a result into the work area and tells the compiler where it is; gives its rows.
+    pub(crate) async fn materialise(&mut self, step: &str, name: &str, plan: LogicalPlan) -> Result<u64> {
+        let folder = name.replace([':', '/'], "-");
+        let schema = stored_schema(plan.schema().as_arrow()).map_err(|e| Error::of_step(step, e))?;
+        let place = self.work.join(&folder);
+        let spec = WriteSpec {
+            folder: self.work.url(&folder),
+            format: WriteFormat::Parquet,
+            attempt: "a1".to_owned(),
+            compression: WriteCompression::Lz4,
+            bounds: vec![],
+        };
+        let receipts = self.write(step, plan, spec).await?;
+        let rows: u64 = receipts.iter().map(|r| r.rows.max(0) as u64).sum();
+        let files = receipts.iter().map(|r| PinnedFile {
+            path: place.path.clone().join(r.path.as_str()).to_string(),
+            size: r.bytes.max(0) as u64,
+            modified_us: 0,
+            etag: None,
+            rows: Some(r.rows.max(0) as u64),
+            hive_values: vec![],
+        });
+        let table = PinnedTable {
+            store: place.store_url.clone(),
+            format: PinnedFormat::Parquet,
+            schema,
+            hive: 0,
+            files: files.collect(),
+        };
+        self.compiled.made(name.to_owned(), table);
+        Ok(rows)
+    }
+
+    async fn write(&mut self, step: &str, plan: LogicalPlan, spec: WriteSpec) -> Result<Vec<Receipt>> {
+        let node = self.planned(step, WriteNode::try_new(plan, spec))?;
+        let batches = self.collect(step, node.into_plan()).await?;
+        Receipt::from_batches(&batches).map_err(|e| Error::of_publish(step, e))
+    }
+
+    async fn attributes(&mut self, entity: &str) -> Result<String> {
+        let step = format!("attributes of {entity}");
+        let plan = self.planned(&step, self.compiled.attributes_plan(entity))?;
+        let rows = self.materialise(&step, &format!("attributes:{entity}"), plan).await?;
+        let key = self.compiled.pipeline().entity(entity).map(|e| (e.key.value.clone(), e.from.value.clone()));
+        let plan = self.planned(&step, self.compiled.key_count(entity))?;
+        let counted = self.collect(&step, plan).await?;
+        let distinct = solve::integer(&counted, 0, 0);
+        if let Some((key, from)) = key
+            && distinct != rows as i64
+        {
+            return Err(Error::Contract {
+                step,
+                message: format!("`{from}` holds {} rows whose `{key}` another row has as well", rows as i64 - distinct),
+                help: format!("the roster needs one row a `{key}`: declare `key: {key}` with `duplicates:` on `{from}`"),
+            });
+        }
+        for source in self.source_rows().into_iter().filter(|s| s.read && s.quarantined > 0) {
+            let text = format!(
+                "{} rows of `{}` were quarantined: rows of one key differ, so none of them is used",
+                source.quarantined, source.source
+            );
+            self.progress.event(Event::Note(text.clone()));
+            self.report.warnings.push(text);
+        }
+        let columns = self.compiled.attributes(entity).iter().filter(|a| !a.starts_with('_')).count();
+        Ok(format!("{rows} rows, {columns} attributes"))
+    }
+
+    async fn write_output(&mut self, name: &str, table: OutputTable) -> Result<String> {
+        let step = format!("write {name}");
+        let Some(output) = self.compiled.pipeline().outputs.iter().find(|o| o.name.value == name).cloned() else {
+            return Ok(String::new());
+        };
+        let base = table.table.begin().await.map_err(|e| Error::of_publish(&step, e))?;
+        let run_id = self.report.run_id.clone();
+        let plan = self.planned(&step, self.compiled.output_plan(&output, &self.solved))?;
+        let schema = stored_schema(plan.schema().as_arrow()).map_err(|e| Error::of_step(&step, e))?;
+        let below = format!("runs/{run_id}");
+        let spec = WriteSpec {
+            folder: table.place.url(&below),
+            format: match output.format {
+                pipeline::WriteFormat::Parquet => WriteFormat::Parquet,
+                pipeline::WriteFormat::Csv => WriteFormat::Csv,
+            },
+            attempt: "a1".to_owned(),
+            compression: WriteCompression::Zstd,
+            bounds: self.compiled.bounds(&output),
+        };
+        let receipts = self.write(&step, plan, spec).await?;
+        let manifest = Manifest::new(&self.report.pipeline, &run_id, &self.report.as_of, &schema, receipts)
+            .map_err(|e| Error::of_publish(&step, e))?;
+        self.report.outputs.push(OutputReport {
+            name: name.to_owned(),
+            table: table.place.local.display().to_string(),
+            path: table.place.join(&below).local.display().to_string(),
+            format: format_name(&output).to_owned(),
+            rows: manifest.rows.max(0) as u64,
+            bytes: manifest.bytes.max(0) as u64,
+            committed: false,
+        });
+        let detail = format!("{} rows", manifest.rows);
+        self.written.push((table, base, manifest));
+        Ok(detail)
+    }
+
+    async fn commit(&mut self) -> Result<String> {
+        self.check_rows()?;
+        self.report.segments = self.segments().await?;
+        self.report.state = "committing".to_owned();
+        // From here on a kill may leave some outputs new and some old: the report says which before it can happen.
+        self.report.sources = self.source_rows();
+        save(&self.report, &self.report_paths)?;
+        for (table, base, manifest) in std::mem::take(&mut self.written) {
+            let step = format!("commit {}", table.name);
+            table.table.commit(&base, &manifest).await.map_err(|e| Error::of_publish(&step, e))?;
+            if let Some(output) = self.report.outputs.iter_mut().find(|o| o.name == table.name) {
+                output.committed = true;
+            }
+            save(&self.report, &self.report_paths)?;
+        }
+        Ok(format!("{} tables", self.report.outputs.len()))
+    }
+
+    /// INVARIANT: rows of the pinned files = used + deduplicated + quarantined + filtered + after `as_of`.
+    fn check_rows(&self) -> Result<()> {
+        for source in self.source_rows().iter().filter(|s| s.read) {
+            if source.accounted() != source.in_files {
+                return Err(Error::Internal {
+                    step: "rows".into(),
+                    message: format!(
+                        "`{}` holds {} rows and {} are accounted for",
+                        source.source,
+                        source.in_files,
+                        source.accounted()
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn source_rows(&self) -> Vec<SourceRows> {
+        let mut out = vec![];
+        for (name, pinned) in self.compiled.pinned_sources() {
+            let mut rows = self.sources.get(name).cloned().unwrap_or_default();
+            rows.source = name.to_owned();
+            rows.files = pinned.files.len();
+            rows.bytes = pinned.bytes();
+            rows.in_files = pinned.rows().unwrap_or(rows.in_files);
+            out.push(rows);
+        }
+        out
+    }
+
+    async fn segments(&mut self) -> Result<Vec<SegmentReport>> {
+        let mut out = vec![];
+        for segmentation in &self.compiled.pipeline().segments.clone() {
+            let step = format!("segments {}", segmentation.name.value);
+            let plan = self.planned(&step, self.compiled.segment_sizes(segmentation, &self.solved))?;
+            let value_of = self.compiled.value(&segmentation.entity.value).map(|s| s.text);
+            let batches = self.collect(&step, plan).await?;
+            let mut sizes = vec![];
+            for batch in &batches {
+                for row in 0..batch.num_rows() {
+                    let segment = match solve::scalar(batch, 0, row)? {
+                        ScalarValue::Utf8(s) => s,
+                        other => Some(other.to_string()),
+                    };
+                    let rows = solve::integer(std::slice::from_ref(batch), 1, row).max(0) as u64;
+                    let value = match batch.num_columns() > 2 {
+                        true => Some(solve::float(batch, 2, row)),
+                        false => None,
+                    };
+                    sizes.push((segment, rows, value));
+                }
+            }
+            let (all, worth) = (
+                sizes.iter().map(|(_, n, _)| *n).sum::<u64>().max(1) as f64,
+                sizes.iter().filter_map(|(_, _, v)| *v).sum::<f64>(),
+            );
+            let segments = sizes.into_iter().map(|(segment, rows, value)| SegmentSize {
+                segment,
+                rows,
+                share: rows as f64 / all,
+                value_share: value.filter(|_| worth != 0.0).map(|v| v / worth),
+            });
+            out.push(SegmentReport { segmentation: segmentation.name.value.clone(), value_of, segments: segments.collect() });
+        }
+        Ok(out)
+    }
+}

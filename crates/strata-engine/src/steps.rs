@@ -1,0 +1,59 @@
+//! The steps of a pipeline in the order they run, for `plan` and for progress. Never runs one.
+
+use strata_plan::Compiled;
+use strata_spec::pipeline::{Method, Rows};
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlannedStep {
+    /// A table whose rows mix entities.
+    Table(String),
+    /// All attributes of an entity.
+    Attributes(String),
+    /// A model that is solved from summaries.
+    Solve(String),
+    /// A wave is allocated, drawn and weighted.
+    Wave(String),
+    /// An output's files are written.
+    Write(String),
+    /// Outputs become visible.
+    Commit,
+}
+
+impl PlannedStep {
+    /// What it does, for people.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Table(n) => format!("table {n}"),
+            Self::Attributes(n) => format!("attributes of {n}"),
+            Self::Solve(n) => format!("segments {n}"),
+            Self::Wave(n) => format!("panel {n}"),
+            Self::Write(n) => format!("write {n}"),
+            Self::Commit => "commit outputs".to_owned(),
+        }
+    }
+}
+
+/// The steps of a compiled pipeline.
+pub fn planned_steps(compiled: &Compiled) -> Vec<PlannedStep> {
+    let pipeline = compiled.pipeline();
+    let mut steps: Vec<PlannedStep> = compiled.global_tables().iter().cloned().map(PlannedStep::Table).collect();
+    steps.extend(pipeline.entities.iter().map(|e| PlannedStep::Attributes(e.name.value.clone())));
+    for segmentation in compiled.segmentation_order() {
+        if matches!(segmentation.method, Method::Rfm(_) | Method::KMeans(_) | Method::Quantile { .. }) {
+            steps.push(PlannedStep::Solve(segmentation.name.value.clone()));
+        }
+    }
+    // A wave nobody writes is not drawn.
+    for output in &pipeline.outputs {
+        if let Rows::Wave(name) = &output.from {
+            let step = PlannedStep::Wave(name.value.clone());
+            if !steps.contains(&step) {
+                steps.push(step);
+            }
+        }
+    }
+    steps.extend(pipeline.outputs.iter().map(|o| PlannedStep::Write(o.name.value.clone())));
+    steps.push(PlannedStep::Commit);
+    steps
+}

@@ -1,0 +1,606 @@
+//! One pass that makes every attribute of an entity: its sources come together by the entity key, tables and aggregates are made bucket by
+//! bucket, and row expressions follow. Never reads a source twice.
+
+use crate::catalog::Catalog;
+use crate::codes;
+use crate::expr::{self, Grain, Planner, aggregates, counts};
+use crate::program::{self, Local, Needs, Reach};
+use crate::scope::{COMPUTED, Scope};
+use crate::sources::{self, SourceRules, extension, qualified_column};
+use crate::sql;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, JoinType, Result, TableReference};
+use datafusion::functions::expr_fn::coalesce;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit, when};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use strata_operators::cogroup::{CogroupInput, CogroupNode};
+use strata_spec::pipeline::{Block, Entity, FromBlock, Purpose, RowAttribute, RowValue, Rule};
+use strata_spec::{Diagnostic, Pipeline, Sql};
+
+/// Prefix of a source's raw rows inside a cogroup; its name without the prefix is the source with derived columns.
+const RAW: &str = "raw:";
+/// Prefix of hidden columns that carry consent flags.
+pub(crate) const CONSENT: &str = "_consent:";
+
+/// Everything SQL can name, planned once, in which each relation stands as a scan of a bucket table.
+pub(crate) struct Relations {
+    /// Derived sources and tables, in an order in which each comes after those it reads.
+    pub(crate) plans: Vec<(String, LogicalPlan)>,
+    /// Rules of each source.
+    pub(crate) rules: HashMap<String, SourceRules>,
+}
+
+impl Relations {
+    /// The plan of a relation.
+    pub(crate) fn plan(&self, name: &str) -> Option<&LogicalPlan> {
+        self.plans.iter().find(|(n, _)| n == name).map(|(_, p)| p)
+    }
+}
+
+/// Plans every source and table of the pipeline; what is wrong is reported.
+pub(crate) fn relations(planner: &mut Planner, pipeline: &Pipeline, catalog: &Catalog) -> Relations {
+    let mut out = Relations { plans: vec![], rules: HashMap::new() };
+    for source in &pipeline.sources {
+        let Some(pinned) = catalog.sources.get(&source.name.value) else { continue };
+        let raw = sources::raw_schema(pinned);
+        planner.names.add(&format!("{RAW}{}", source.name.value), raw.clone());
+        planner.names.add(&source.name.value, raw);
+    }
+    // References may point at any source, so the derived ones come after all raw ones are known.
+    for source in &pipeline.sources {
+        let name = &source.name.value;
+        let Some(pinned) = catalog.sources.get(name) else { continue };
+        let raw = sources::raw_schema(pinned);
+        if let Some(rules) = sources::rules(planner, source, &raw) {
+            out.rules.insert(name.clone(), rules);
+        }
+        let scan = planner
+            .names
+            .source(&format!("{RAW}{name}"))
+            .and_then(|s| LogicalPlanBuilder::scan(name.as_str(), s, None)?.build());
+        let Ok(scan) = scan else { continue };
+        if let Some(plan) = sources::derived(planner, pipeline, source, scan) {
+            planner.names.add(name, own_columns(&plan, name));
+            out.plans.push((name.clone(), plan));
+        }
+    }
+    plan_tables(planner, pipeline, &mut out);
+    out
+}
+
+/// The columns of a derived source that SQL sees under its name.
+fn own_columns(plan: &LogicalPlan, name: &str) -> arrow::datatypes::SchemaRef {
+    let fields: Vec<_> =
+        plan.schema().iter().filter(|(q, _)| q.is_some_and(|q| q.table() == name)).map(|(_, f)| f.clone()).collect();
+    std::sync::Arc::new(arrow::datatypes::Schema::new(fields))
+}
+
+fn plan_tables(planner: &mut Planner, pipeline: &Pipeline, out: &mut Relations) {
+    let names: BTreeSet<String> = pipeline.tables.iter().map(|t| t.name.value.clone()).collect();
+    let nodes: Vec<_> = pipeline
+        .tables
+        .iter()
+        .map(|t| (t.name.value.clone(), sql::words(&t.sql).intersection(&names).cloned().collect(), t.name.span))
+        .map(|(n, d, s): (String, BTreeSet<String>, _)| (n.clone(), d.into_iter().collect(), s))
+        .collect();
+    for i in program::ordered(planner, &nodes, "tables") {
+        let table = &pipeline.tables[i];
+        let Some(plan) = planner.query(&table.sql) else { continue };
+        let schema = std::sync::Arc::new(plan.schema().as_arrow().clone());
+        for column in table.key.iter().chain(&table.time) {
+            if schema.field_with_name(&column.value).is_err() {
+                let all: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+                planner.report(
+                    Diagnostic::error(
+                        codes::UNKNOWN_COLUMN,
+                        column.span,
+                        format!("the table `{}` selects no column `{}`", table.name.value, column.value),
+                    )
+                    .help(format!("it selects: {}", all.join(", "))),
+                );
+            }
+        }
+        planner.names.add(&table.name.value, schema);
+        out.plans.push((table.name.value.clone(), plan));
+    }
+}
+
+/// What the pass over an entity makes.
+pub(crate) struct EntityPass {
+    /// Rows: the entity key, every attribute, and the hidden columns.
+    pub(crate) result: LogicalPlan,
+    /// Attributes in the order they were declared.
+    pub(crate) attributes: Vec<String>,
+}
+
+/// Plans the rows of an entity: roster ⟕ aggregates → row expressions.
+pub(crate) fn pass(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    relations: &Relations,
+    entity: &Entity,
+    extra: &BTreeSet<String>,
+) -> Option<EntityPass> {
+    let blocks: Vec<&Block> =
+        pipeline.attributes.iter().filter(|a| a.entity.value == entity.name.value).flat_map(|a| &a.blocks).collect();
+    let roster = roster(planner, relations, entity)?;
+    let mut joined = roster;
+    let mut values: Vec<Value> = vec![];
+    let mut declared = vec![];
+    for (i, block) in blocks.iter().enumerate() {
+        match block {
+            Block::Row(rows) => {
+                for row in rows {
+                    declared.push(row.name.value.clone());
+                    values.push(Value::Row(row));
+                }
+            }
+            Block::From(block) => {
+                declared.extend(block.columns.iter().map(|c| c.name.value.clone()));
+                if let Some((next, made)) = aggregate_block(planner, pipeline, relations, entity, block, i, joined.clone()) {
+                    joined = next;
+                    values.extend(made.into_iter().map(|(name, expr)| Value::Made(name, expr)));
+                }
+            }
+        }
+    }
+    let plan = evaluate(planner, entity, joined, &values, &declared)?;
+    let plan = finish(planner, pipeline, entity, plan, &declared, extra)?;
+    Some(EntityPass { result: plan, attributes: declared })
+}
+
+enum Value<'a> {
+    Row(&'a RowAttribute),
+    Made(String, Expr),
+}
+
+fn roster(planner: &Planner, relations: &Relations, entity: &Entity) -> Option<LogicalPlan> {
+    let from = &entity.from.value;
+    let plan = relations.plan(from)?;
+    // The roster with its references: `stores.region` is visible to row expressions.
+    let is_source = relations.rules.contains_key(from);
+    let plan = match is_source {
+        true => plan.clone(),
+        false => {
+            let scan = planner.names.source(from).and_then(|s| LogicalPlanBuilder::scan(from.as_str(), s, None)?.build());
+            scan.map_err(|e| planner.report(crate::internal(entity.from.span, &e))).ok()?
+        }
+    };
+    let key = &entity.key;
+    match plan.schema().qualified_field_from_column(&Column::new(Some(TableReference::bare(from.as_str())), &key.value)) {
+        Ok(_) => Some(plan),
+        Err(_) => {
+            planner.report(
+                Diagnostic::error(codes::NO_ENTITY_KEY, key.span, format!("`{from}` has no column `{}`", key.value))
+                    .help("`key` names the roster's column that identifies one entity"),
+            );
+            None
+        }
+    }
+}
+
+/// Joins a block's aggregates to the roster; gives the attributes as expressions over the joined row.
+fn aggregate_block(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    relations: &Relations,
+    entity: &Entity,
+    block: &FromBlock,
+    index: usize,
+    roster: LogicalPlan,
+) -> Option<(LogicalPlan, Vec<(String, Expr)>)> {
+    let from = &block.from.value;
+    let input = block_input(planner, pipeline, relations, from).map_err(|e| planner.report(crate::internal(block.from.span, &e))).ok()??;
+    let schema = input.schema().as_ref().clone();
+    let scope = Scope::of(&schema, Some(from));
+    let key = Column::new(Some(TableReference::bare(from.as_str())), &entity.key.value);
+    if schema.index_of_column(&key).is_err() {
+        planner.report(
+            Diagnostic::error(
+                codes::NO_ENTITY_KEY,
+                block.from.span,
+                format!("`{from}` has no column `{}` to tell whose rows are whose", entity.key.value),
+            )
+            .help(format!("select `{0}` in the table, or derive it in the source", entity.key.value)),
+        );
+        return None;
+    }
+    let filtered = match &block.filter {
+        None => input,
+        Some(sql) => {
+            let filter = planner.expr(sql, &schema, &scope, Grain::Row)?;
+            built(planner, sql, LogicalPlanBuilder::from(input).filter(filter))?
+        }
+    };
+    let (table_key, time) = key_and_time(pipeline, from);
+    let mut made: Vec<(Expr, String, bool)> = vec![];
+    let mut columns = vec![];
+    let mut failed = false;
+    for column in &block.columns {
+        let Some(expr) = planner.keyed_expr(&column.sql, &schema, &scope, Grain::Aggregate, table_key.as_deref()) else {
+            failed = true;
+            continue;
+        };
+        let window = match &column.window {
+            None => None,
+            Some(window) => match &time {
+                Some(time) => {
+                    let (start, end) = planner.clock.window(&window.value);
+                    let at = qualified_column(from, time);
+                    Some(at.clone().gt_eq(crate::clock::instant(start)).and(at.lt(crate::clock::instant(end))))
+                }
+                None => {
+                    planner.report(
+                        Diagnostic::error(codes::NO_TIME, window.span, format!("`{from}` has no `time`, so it has no windows"))
+                            .help("declare `time:` on the source or table"),
+                    );
+                    failed = true;
+                    continue;
+                }
+            },
+        };
+        columns.push((column.name.value.clone(), collect_aggregates(expr, window, index, &mut made)));
+    }
+    if failed {
+        return None;
+    }
+    let at = block.columns.first().map(|c| &c.sql)?;
+    let right_key = format!("#{index}.key");
+    let group = [Expr::Column(key).alias(&right_key)];
+    let aggregates = made.iter().map(|(e, name, _)| e.clone().alias(name));
+    let right = built(planner, at, LogicalPlanBuilder::from(filtered).aggregate(group, aggregates.collect::<Vec<_>>()))?;
+    let on = qualified_column(&entity.from.value, &entity.key.value).eq(ident(&right_key));
+    let joined = built(planner, at, LogicalPlanBuilder::from(roster).join_on(right, JoinType::Left, [on]))?;
+    Some((joined, columns))
+}
+
+/// A source with its references, or a scan of a table.
+fn block_input(planner: &Planner, pipeline: &Pipeline, relations: &Relations, from: &str) -> Result<Option<LogicalPlan>> {
+    let scan = LogicalPlanBuilder::scan(from, planner.names.source(from)?, None)?.build()?;
+    match pipeline.source(from) {
+        None => Ok(Some(scan)),
+        Some(_) if relations.plan(from).is_none() => Ok(None),
+        Some(source) => sources::with_references(planner, pipeline, source, scan).map(Some),
+    }
+}
+
+fn key_and_time(pipeline: &Pipeline, from: &str) -> (Option<Vec<String>>, Option<String>) {
+    let (key, time) = match (pipeline.source(from), pipeline.table(from)) {
+        (Some(s), _) => (&s.key, &s.time),
+        (_, Some(t)) => (&t.key, &t.time),
+        _ => return (None, None),
+    };
+    let key: Vec<String> = key.iter().map(|k| k.value.clone()).collect();
+    // The entity key is the same for all rows of a group.
+    let entities: BTreeSet<&str> = pipeline.entities.iter().map(|e| e.key.value.as_str()).collect();
+    let rest: Vec<String> = key.iter().filter(|k| !entities.contains(k.as_str())).cloned().collect();
+    ((!key.is_empty()).then_some(rest), time.as_ref().map(|t| t.value.clone()))
+}
+
+/// Moves an expression's aggregates into `made` (each once) and leaves columns in their place; counts of nothing are 0.
+fn collect_aggregates(expr: Expr, window: Option<Expr>, index: usize, made: &mut Vec<(Expr, String, bool)>) -> Expr {
+    let mut names: Vec<(Expr, Expr)> = vec![];
+    for mut f in aggregates(&expr) {
+        let original = Expr::AggregateFunction(f.clone());
+        if let Some(window) = &window {
+            f.params.filter = Some(Box::new(match f.params.filter.take() {
+                Some(filter) => filter.and(window.clone()),
+                None => window.clone(),
+            }));
+        }
+        let zero = counts(&f);
+        let new = Expr::AggregateFunction(f);
+        let name = match made.iter().find(|(e, _, _)| *e == new) {
+            Some((_, name, _)) => name.clone(),
+            None => {
+                let name = format!("#{index}.{}", made.len());
+                made.push((new, name.clone(), zero));
+                name
+            }
+        };
+        let column = ident(&name);
+        names.push((original, if zero { coalesce(vec![column, lit(0i64)]) } else { column }));
+    }
+    let replaced = expr.clone().transform_down(|e| {
+        Ok(match names.iter().find(|(original, _)| *original == e) {
+            Some((_, column)) => Transformed::new(column.clone(), true, datafusion::common::tree_node::TreeNodeRecursion::Jump),
+            None => Transformed::no(e),
+        })
+    });
+    replaced.map_or(expr, |t| t.data)
+}
+
+/// Adds row attributes level by level: each after those it names.
+fn evaluate(
+    planner: &Planner,
+    entity: &Entity,
+    joined: LogicalPlan,
+    values: &[Value],
+    declared: &[String],
+) -> Option<LogicalPlan> {
+    let all: BTreeSet<String> = declared.iter().cloned().collect();
+    let mut failed = false;
+    let nodes: Vec<(String, BTreeSet<String>, strata_spec::Span)> = values
+        .iter()
+        .map(|v| match v {
+            Value::Made(name, _) => (name.clone(), BTreeSet::new(), strata_spec::Span::default()),
+            Value::Row(row) => {
+                let uses = uses(planner, &row.value, &all, &mut failed);
+                if uses.contains(&row.name.value) {
+                    failed = true;
+                    planner.report(
+                        Diagnostic::error(
+                            codes::SELF_REFERENCE,
+                            row.name.span,
+                            format!("`{0}` is defined by itself: a bare `{0}` is the attribute", row.name.value),
+                        )
+                        .help(format!("for the source's column write `{}.{}`", entity.from.value, row.name.value)),
+                    );
+                }
+                let others = uses.into_iter().filter(|u| u != &row.name.value).collect();
+                (row.name.value.clone(), others, row.name.span)
+            }
+        })
+        .collect();
+    if failed {
+        return None;
+    }
+    let order = program::ordered(planner, &nodes, "attributes");
+    let mut plan = joined;
+    let mut level: Vec<Expr> = vec![];
+    let mut in_level: BTreeSet<String> = BTreeSet::new();
+    for i in order {
+        if nodes[i].1.iter().any(|d| in_level.contains(d)) {
+            plan = with_columns(planner, plan, std::mem::take(&mut level))?;
+            in_level.clear();
+        }
+        let name = &nodes[i].0;
+        let expr = match &values[i] {
+            Value::Made(_, expr) => Some(expr.clone()),
+            Value::Row(row) => {
+                let schema = plan.schema().as_ref().clone();
+                let scope = Scope::of(&schema, Some(&entity.from.value));
+                row_value(planner, &row.value, &schema, &scope)
+            }
+        };
+        match expr {
+            Some(expr) => {
+                level.push(expr.alias(format!("{COMPUTED}{name}")));
+                in_level.insert(name.clone());
+            }
+            None => failed = true,
+        }
+    }
+    let plan = with_columns(planner, plan, level)?;
+    (!failed).then_some(plan)
+}
+
+/// Attributes that a row value names bare.
+fn uses(planner: &Planner, value: &RowValue, all: &BTreeSet<String>, failed: &mut bool) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for sql in texts(value) {
+        match sql::parse_expr(sql) {
+            Ok(tree) => out.extend(
+                sql::names_in(&tree).into_iter().filter(|(q, n)| q.is_none() && all.contains(n)).map(|(_, n)| n),
+            ),
+            Err(d) => {
+                *failed = true;
+                planner.report(d);
+            }
+        }
+    }
+    out
+}
+
+fn texts(value: &RowValue) -> Vec<&Sql> {
+    match value {
+        RowValue::Sql(sql) => vec![sql],
+        RowValue::Rules(rules) => rules.iter().filter_map(|r| r.when.as_ref()).collect(),
+    }
+}
+
+/// A row value over a schema.
+pub(crate) fn row_value(planner: &Planner, value: &RowValue, schema: &DFSchema, scope: &Scope) -> Option<Expr> {
+    match value {
+        RowValue::Sql(sql) => planner.expr(sql, schema, scope, Grain::Row),
+        RowValue::Rules(rules) => rules_expr(planner, rules, schema, scope),
+    }
+}
+
+/// The first label whose condition holds.
+pub(crate) fn rules_expr(planner: &Planner, rules: &[Rule], schema: &DFSchema, scope: &Scope) -> Option<Expr> {
+    let mut branches = vec![];
+    let mut otherwise = None;
+    for rule in rules {
+        let label = lit(rule.label.value.as_str());
+        match &rule.when {
+            Some(sql) => branches.push((planner.expr(sql, schema, scope, Grain::Row)?, label)),
+            None => otherwise = Some(label),
+        }
+    }
+    let mut branches = branches.into_iter();
+    let Some((condition, label)) = branches.next() else { return otherwise };
+    let mut case = when(condition, label);
+    for (condition, label) in branches {
+        case = case.when(condition, label);
+    }
+    match otherwise {
+        Some(label) => case.otherwise(label).ok(),
+        None => case.end().ok(),
+    }
+}
+
+fn with_columns(planner: &Planner, plan: LogicalPlan, new: Vec<Expr>) -> Option<LogicalPlan> {
+    if new.is_empty() {
+        return Some(plan);
+    }
+    let columns: Vec<Expr> = plan.schema().iter().map(Expr::from).chain(new).collect();
+    let built = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build);
+    built.map_err(|e| planner.report(crate::internal(strata_spec::Span::default(), &e))).ok()
+}
+
+/// Keeps the key, the attributes, consent flags and the roster columns that outputs ask for.
+fn finish(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    entity: &Entity,
+    plan: LogicalPlan,
+    declared: &[String],
+    extra: &BTreeSet<String>,
+) -> Option<LogicalPlan> {
+    let from = entity.from.value.as_str();
+    let schema = plan.schema().as_ref().clone();
+    let mut columns = vec![qualified_column(from, &entity.key.value).alias(&entity.key.value)];
+    columns.extend(declared.iter().filter(|d| **d != entity.key.value).map(|d| ident(format!("{COMPUTED}{d}")).alias(d)));
+    if let Some(consent) = pipeline.consent.as_ref().filter(|c| c.from.value == from) {
+        // A flag names the consent source's own columns, never attributes of the same name.
+        let own: Vec<_> = schema.iter().filter(|(q, _)| q.is_some()).map(|(q, f)| (q.cloned(), f.clone())).collect();
+        let own = DFSchema::new_with_metadata(own, Default::default()).ok()?;
+        let scope = Scope::of(&own, Some(from));
+        for (purpose, flag) in &consent.purposes {
+            if let Purpose::Flag(sql) = flag {
+                let flag = planner.expr(sql, &own, &scope, Grain::Row)?;
+                columns.push(coalesce(vec![flag, lit(false)]).alias(format!("{CONSENT}{}", purpose.value)));
+            }
+        }
+    }
+    for column in extra {
+        columns.push(qualified_column(from, column).alias(format!("{from}.{column}")));
+    }
+    let built = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build);
+    built.map_err(|e| planner.report(crate::internal(entity.name.span, &e))).ok()
+}
+
+fn built(planner: &Planner, sql: &Sql, builder: Result<LogicalPlanBuilder>) -> Option<LogicalPlan> {
+    builder.and_then(LogicalPlanBuilder::build).map_err(|e| planner.report(expr::explain(sql, &e))).ok()
+}
+
+/// Turns a plan over bucket tables into one cogroup of its inputs.
+pub(crate) fn cogroup(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    relations: &Relations,
+    catalog: &Catalog,
+    entity: &Entity,
+    result: &LogicalPlan,
+) -> Result<LogicalPlan> {
+    let key = entity.key.value.as_str();
+    let mut wanted: Needs = program::needs(&program::optimised(result)?)?;
+    let mut stages: Vec<(String, LogicalPlan)> = vec![];
+    // Backwards: what later plans read decides what earlier ones keep.
+    for (name, plan) in relations.plans.iter().rev() {
+        let Some(columns) = wanted.get(name).cloned() else { continue };
+        if catalog.work.contains_key(&format!("table:{name}")) || is_plain(pipeline, name) {
+            continue;
+        }
+        let mut columns = columns;
+        if plan.schema().iter().any(|(_, f)| f.name() == key) && !columns.contains(key) {
+            columns.insert(key.to_owned());
+        }
+        let own = match relations.rules.contains_key(name) {
+            true => narrowed_source(plan, name, &columns)?,
+            false => program::narrowed(plan, &columns)?,
+        };
+        for (table, read) in program::needs(&program::optimised(&own)?)? {
+            wanted.entry(table).or_default().extend(read);
+        }
+        stages.push((name.clone(), own));
+    }
+    stages.reverse();
+    let made: BTreeSet<String> = stages.iter().map(|(n, _)| n.clone()).collect();
+    let mut inputs = vec![];
+    let mut named = vec![];
+    let mut rows = 0;
+    let mut reach = HashMap::new();
+    for (name, columns) in wanted.iter().filter(|(n, _)| !made.contains(*n)) {
+        let (plan, keyed, size) = input(planner, pipeline, relations, catalog, name, columns, key)?;
+        if keyed {
+            rows += size;
+        }
+        let by = keyed.then(|| key.to_owned());
+        reach.insert(name.clone(), by.clone().map_or(Reach::Shared, Reach::Keyed));
+        named.push(CogroupInput { name: name.clone(), key: by });
+        inputs.push(plan);
+    }
+    for (name, plan) in &stages {
+        let local = program::locality(&program::optimised(plan)?, &reach);
+        reach.insert(name.clone(), if local == Local::Shared { Reach::Shared } else { Reach::Keyed(key.to_owned()) });
+    }
+    let buckets = sources::buckets(rows);
+    Ok(extension(CogroupNode { inputs, named, stages, result: result.clone(), buckets }))
+}
+
+/// A source whose derived form is its raw form needs no stage of its own.
+fn is_plain(pipeline: &Pipeline, name: &str) -> bool {
+    pipeline.source(name).is_some_and(|s| s.references.is_empty() && s.derive.is_empty())
+}
+
+fn narrowed_source(plan: &LogicalPlan, name: &str, wanted: &BTreeSet<String>) -> Result<LogicalPlan> {
+    let own = plan.schema().iter().filter(|(q, f)| q.is_some_and(|q| q.table() == name) && wanted.contains(f.name()));
+    LogicalPlanBuilder::from(plan.clone()).project(own.map(Expr::from).collect::<Vec<_>>())?.build()
+}
+
+/// The rows of an input, whether it has the entity key, and how many rows it has.
+fn input(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    relations: &Relations,
+    catalog: &Catalog,
+    name: &str,
+    columns: &BTreeSet<String>,
+    key: &str,
+) -> Result<(LogicalPlan, bool, u64)> {
+    let source_name = name.strip_prefix(RAW).unwrap_or(name);
+    if let Some(source) = pipeline.source(source_name)
+        && let (Some(pinned), Some(rules)) = (catalog.sources.get(source_name), relations.rules.get(source_name))
+    {
+        let keyed = pinned.schema.field_with_name(key).is_ok();
+        let rows = pinned.rows().unwrap_or(pinned.bytes() / 32);
+        let plan = sources::usable(&planner.clock, source, rules, pinned, columns, keyed.then_some(key))?;
+        return Ok((plan, keyed, rows));
+    }
+    match catalog.work.get(&format!("table:{name}")) {
+        Some(pinned) => {
+            let keyed = pinned.schema.field_with_name(key).is_ok();
+            let mut columns = columns.clone();
+            columns.extend(keyed.then(|| key.to_owned()));
+            let scan = crate::scan_work(name, pinned)?;
+            let rows = pinned.rows().unwrap_or(0);
+            Ok((program::narrowed(&scan, &columns)?, keyed, rows))
+        }
+        None => datafusion::common::plan_err!("the table `{name}` is not made yet"),
+    }
+}
+
+/// Tables that cannot be made bucket by bucket, because their rows mix keys: each becomes a step of its own.
+pub(crate) fn global_tables(
+    pipeline: &Pipeline,
+    relations: &Relations,
+    catalog: &Catalog,
+    key: &str,
+) -> Result<BTreeMap<String, bool>> {
+    let mut reach: HashMap<String, Reach> = HashMap::new();
+    for (name, pinned) in &catalog.sources {
+        let by = match pinned.schema.field_with_name(key) {
+            Ok(_) => Reach::Keyed(key.to_owned()),
+            Err(_) => Reach::Shared,
+        };
+        reach.insert(format!("{RAW}{name}"), by.clone());
+        reach.insert(name.clone(), by);
+    }
+    let mut out = BTreeMap::new();
+    for (name, plan) in relations.plans.iter().filter(|(n, _)| pipeline.table(n).is_some()) {
+        let local = program::locality(&program::optimised(plan)?, &reach);
+        let (global, by) = match local {
+            Local::Key(keys) if keys.iter().any(|i| plan.schema().field(*i).name() == key) => (false, Reach::Keyed(key.to_owned())),
+            Local::Shared => (false, Reach::Shared),
+            _ => {
+                let has_key = plan.schema().iter().any(|(_, f)| f.name() == key);
+                (true, if has_key { Reach::Keyed(key.to_owned()) } else { Reach::Shared })
+            }
+        };
+        reach.insert(name.clone(), by);
+        out.insert(name.clone(), global);
+    }
+    Ok(out)
+}

@@ -1,0 +1,13 @@
+//! What is known of the inputs when a pipeline is compiled: the pinned files of each source. Never opens one.
+
+use std::collections::HashMap;
+use strata_operators::pinned::PinnedTable;
+
+/// Pinned inputs and the tables that earlier steps left in the work area, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// Sources.
+    pub sources: HashMap<String, PinnedTable>,
+    /// Tables of the work area: `attributes:<entity>`, `table:<name>`, `features:<segmentation>`, `sample:<wave>`.
+    pub work: HashMap<String, PinnedTable>,
+}

@@ -1,0 +1,168 @@
+//! Declared tables: which rows and columns each holds. Never lets a row out whose purpose is not consented to.
+
+use crate::attributes::EntityPass;
+use crate::expr::{Grain, Planner};
+use crate::panel::consent;
+use crate::program;
+use crate::scope::Scope;
+use crate::solved::Solved;
+use crate::{Compiled, codes};
+use datafusion::common::{Result, plan_err};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
+use std::collections::BTreeSet;
+use strata_spec::diagnostic::did_you_mean;
+use strata_spec::pipeline::{Entity, Output, Rows, Select, WriteFormat};
+use strata_spec::{Diagnostic, Located, Pipeline};
+
+impl Compiled<'_> {
+    /// The rows of an output. Those of a wave, a profile and of every CSV are in key order, so that exports are equal byte for byte.
+    pub fn output_plan(&self, output: &Output, solved: &Solved) -> Result<LogicalPlan> {
+        match &output.from {
+            Rows::Entity(name) => {
+                let name = name.as_str();
+                let (Some(entity), Some(pass)) = (self.pipeline.entity(name), self.passes.get(name)) else {
+                    return plan_err!("there is no entity `{name}`");
+                };
+                let view = self.view(name, solved)?;
+                let plan = self.found(entity_rows(&self.planner, self.pipeline, entity, pass, output, &view))?;
+                match output.format {
+                    WriteFormat::Csv => sorted(plan, &entity.key.value),
+                    WriteFormat::Parquet => Ok(plan),
+                }
+            }
+            Rows::Wave(name) => {
+                let name = name.as_str();
+                let (Some(wave), Some(panel)) = (self.pipeline.wave(name), self.pipeline.panel.as_ref()) else {
+                    return plan_err!("there is no wave `{name}`");
+                };
+                let Some(entity) = self.pipeline.entity(&panel.entity.value) else { return plan_err!("no entity") };
+                let rows = self.weighted(wave, solved)?;
+                let rows = self.found(filtered(&self.planner, self.pipeline, output, rows))?;
+                let columns = self.found(select(&self.planner, self.pipeline, entity, self.passes.get(&entity.name.value), output, &rows))?;
+                // Sorted before the key may be left out.
+                let sorted = sorted(rows, &entity.key.value)?;
+                LogicalPlanBuilder::from(sorted).project(columns)?.build()
+            }
+            Rows::Profile(name) => self.profile_plan(name.as_str(), solved),
+            Rows::Table(name) => {
+                let name = name.as_str();
+                let plan = self.table_plan(name)?;
+                let key: Vec<_> = self.pipeline.table(name).map_or(vec![], |t| t.key.iter().map(|k| k.value.clone()).collect());
+                let sort: Vec<_> = key.iter().map(|k| ident(k).sort(true, false)).collect();
+                match sort.is_empty() {
+                    true => Ok(plan),
+                    false => LogicalPlanBuilder::from(plan).sort(sort)?.build(),
+                }
+            }
+        }
+    }
+
+    /// Columns whose smallest and largest value say nothing of a person: those of profiles only.
+    pub fn bounds(&self, output: &Output) -> Vec<String> {
+        match &output.from {
+            Rows::Profile(_) => vec!["size".to_owned(), "share".to_owned()],
+            _ => vec![],
+        }
+    }
+
+    /// Global tables an output reads directly.
+    pub fn reads_table(&self, output: &Output) -> Option<String> {
+        match &output.from {
+            Rows::Table(name) => Some(name.value.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether a plan reads data at all: used by checks.
+    pub fn is_empty_plan(&self, plan: &LogicalPlan) -> bool {
+        program::needs(plan).is_ok_and(|n| n.is_empty())
+    }
+}
+
+fn sorted(plan: LogicalPlan, key: &str) -> Result<LogicalPlan> {
+    match plan.schema().index_of_column_by_name(None, key) {
+        Some(_) => LogicalPlanBuilder::from(plan).sort([ident(key).sort(true, false)])?.build(),
+        None => Ok(plan),
+    }
+}
+
+/// The rows of an entity's output: consented, filtered, selected.
+pub(crate) fn entity_rows(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    entity: &Entity,
+    pass: &EntityPass,
+    output: &Output,
+    view: &LogicalPlan,
+) -> Option<LogicalPlan> {
+    let rows = filtered(planner, pipeline, output, view.clone())?;
+    let columns = select(planner, pipeline, entity, Some(pass), output, &rows)?;
+    let built = LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build);
+    built.map_err(|e| planner.report(crate::internal(output.name.span, &e))).ok()
+}
+
+fn filtered(planner: &Planner, pipeline: &Pipeline, output: &Output, rows: LogicalPlan) -> Option<LogicalPlan> {
+    let mut rows = LogicalPlanBuilder::from(rows);
+    let schema = rows.schema().as_ref().clone();
+    if let Some(flag) = output.purpose.as_ref().and_then(|p| consent(pipeline, &p.value)) {
+        rows = rows.filter(flag).map_err(|e| planner.report(crate::internal(output.name.span, &e))).ok()?;
+    }
+    if let Some(sql) = &output.filter {
+        let filter = planner.expr(sql, &schema, &Scope::of(&schema, None), Grain::Row)?;
+        rows = rows.filter(filter).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok()?;
+    }
+    rows.build().map_err(|e| planner.report(crate::internal(output.name.span, &e))).ok()
+}
+
+fn select(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    entity: &Entity,
+    pass: Option<&EntityPass>,
+    output: &Output,
+    rows: &LogicalPlan,
+) -> Option<Vec<Expr>> {
+    let schema = rows.schema();
+    let mut names: Vec<(String, String)> = vec![];
+    let mut failed = false;
+    let mut add = |column: String, name: String| {
+        if !names.iter().any(|(_, n)| *n == name) {
+            names.push((column, name));
+        }
+    };
+    for item in &output.select {
+        match &item.value {
+            Select::Column(name) => match schema.index_of_column_by_name(None, name) {
+                Some(_) => add(name.clone(), name.clone()),
+                None => failed |= unknown(planner, item, name, rows),
+            },
+            Select::Source(table, column) => add(format!("{table}.{column}"), column.clone()),
+            Select::Attributes(_) => {
+                let key = &entity.key.value;
+                add(key.clone(), key.clone());
+                for a in pass.iter().flat_map(|p| &p.attributes).filter(|a| !a.starts_with('_')) {
+                    add(a.clone(), a.clone());
+                }
+            }
+            Select::Segments(_) => {
+                let key = &entity.key.value;
+                add(key.clone(), key.clone());
+                let all = pipeline.segments.iter().filter(|s| s.entity.value == entity.name.value);
+                all.flat_map(|s| s.columns()).for_each(|c| add(c.to_owned(), c.to_owned()));
+            }
+            Select::All(_) => schema.fields().iter().for_each(|f| add(f.name().clone(), f.name().clone())),
+        }
+    }
+    (!failed).then(|| names.into_iter().map(|(column, name)| ident(column).alias(name)).collect())
+}
+
+fn unknown(planner: &Planner, item: &Located<Select>, name: &str, rows: &LogicalPlan) -> bool {
+    let known: BTreeSet<&str> =
+        rows.schema().fields().iter().map(|f| f.name().as_str()).filter(|n| !n.contains([':', '.', '#'])).collect();
+    let help = match did_you_mean(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    planner.report(Diagnostic::error(codes::UNKNOWN_COLUMN, item.span, format!("there is nothing named `{name}` to select")).help(help));
+    true
+}

@@ -1,0 +1,79 @@
+//! What models solved from summaries: cuts, centroids, allocations, weights. Versioned artifacts of a run; never hold a person's data beyond
+//! the keys that cuts fall on.
+
+use crate::segments::Boundary;
+use datafusion::common::ScalarValue;
+use std::collections::BTreeMap;
+use strata_spec::Pipeline;
+use strata_spec::pipeline::Method;
+
+/// Everything solved so far.
+#[derive(Debug, Clone, Default)]
+pub struct Solved {
+    /// Cuts of each ranking, `<segmentation>` for quantiles and `<segmentation>.r|f|m` for RFM; lowest score first.
+    pub cuts: BTreeMap<String, Vec<Boundary>>,
+    /// Clusters of each k-means.
+    pub clusters: BTreeMap<String, Clusters>,
+    /// Allocation of each wave.
+    pub allocations: BTreeMap<String, Vec<Allocation>>,
+    /// Weights of each wave.
+    pub factors: BTreeMap<String, Vec<Factors>>,
+}
+
+/// Solved k-means: features are scaled by (x − mean) / deviation, 0 where the deviation is 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clusters {
+    /// Mean of each feature.
+    pub means: Vec<f64>,
+    /// Population standard deviation of each feature.
+    pub deviations: Vec<f64>,
+    /// k × d, row by row.
+    pub centroids: Vec<f64>,
+}
+
+/// What a stratum gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Allocation {
+    /// Values of the strata columns.
+    pub stratum: Vec<ScalarValue>,
+    /// Eligible members.
+    pub eligible: u64,
+    /// Members drawn.
+    pub drawn: u64,
+}
+
+/// Weight factor of a cell of margins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factors {
+    /// Values of the margin columns.
+    pub cell: Vec<ScalarValue>,
+    /// Weight = design weight × factor.
+    pub factor: f64,
+}
+
+impl Solved {
+    /// Stand-ins with the right shapes, so that everything can be typed before anything is solved.
+    pub(crate) fn placeholder(pipeline: &Pipeline) -> Self {
+        let mut out = Self::default();
+        for segmentation in &pipeline.segments {
+            let name = &segmentation.name.value;
+            match &segmentation.method {
+                Method::Quantile { .. } => {
+                    out.cuts.insert(name.clone(), vec![]);
+                }
+                Method::Rfm(_) => {
+                    ["r", "f", "m"].iter().for_each(|s| {
+                        out.cuts.insert(format!("{name}.{s}"), vec![]);
+                    });
+                }
+                Method::KMeans(k) => {
+                    let d = k.features.len();
+                    let centroids = vec![0.0; d * k.k as usize];
+                    out.clusters.insert(name.clone(), Clusters { means: vec![0.0; d], deviations: vec![1.0; d], centroids });
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,108 @@
+//! The only session constructor: every process plans and runs with the same settings, functions and operators. Never built anywhere else.
+
+use crate::limits::Limits;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use strata_operators::functions;
+use strata_operators::planner::{OperatorPlanner, SpreadBuckets};
+use strata_publish::{WriteExec, WritePlanner};
+
+/// Consumers named in a memory error.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
+
+#[derive(Debug, Default)]
+struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let ours: Vec<Arc<dyn datafusion::physical_planner::ExtensionPlanner + Send + Sync>> =
+            vec![Arc::new(OperatorPlanner), Arc::new(WritePlanner)];
+        DefaultPhysicalPlanner::with_extension_planners(ours).create_physical_plan(plan, session).await
+    }
+}
+
+/// A write over many buckets makes a few files, not one a bucket.
+#[derive(Debug, Default)]
+struct FewFiles;
+
+impl PhysicalOptimizerRule for FewFiles {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let files = config.execution.target_partitions.max(1);
+        let done = plan.transform_up(|plan| match plan.downcast_ref::<WriteExec>() {
+            Some(write) if write.input().properties().partitioning.partition_count() > files => {
+                let few = RepartitionExec::try_new(Arc::clone(write.input()), Partitioning::RoundRobinBatch(files))?;
+                let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+                Ok(Transformed::yes(Arc::clone(&plan).replace_children(vec![Arc::new(few)], options)?))
+            }
+            _ => Ok(Transformed::no(plan)),
+        })?;
+        Ok(done.data)
+    }
+
+    fn name(&self) -> &str {
+        "few_files"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// A session with our settings, functions and operators. Errors: `Execution` if the spill folder cannot be used.
+#[expect(clippy::disallowed_methods, reason = "the one place that builds a session")]
+pub fn session(limits: &Limits) -> Result<SessionContext> {
+    let mut runtime = RuntimeEnvBuilder::new()
+        // Files are pinned lists: nothing is listed, so no listing may be remembered.
+        .with_object_list_cache_limit(0)
+        .with_metadata_cache_limit(64 << 20);
+    if let Some(bytes) = limits.pool_bytes() {
+        let pool: Arc<dyn MemoryPool> =
+            Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes as usize), NAMED_CONSUMERS));
+        runtime = runtime.with_memory_pool(pool);
+    }
+    if let Some(dir) = &limits.spill_dir {
+        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![dir.clone()]));
+        runtime = runtime.with_disk_manager_builder(disk);
+    }
+    let mut config = SessionConfig::new()
+        .with_target_partitions(limits.threads.max(1))
+        .with_batch_size(limits.batch_rows.max(1))
+        .with_information_schema(false);
+    let options = config.options_mut();
+    // Strings of one bucket must not keep the pages of a whole file alive.
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    // Counts of what a screen drops must not depend on statistics.
+    options.execution.parquet.pruning = false;
+    options.execution.collect_statistics = false;
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::new(runtime.build()?))
+        .with_default_features()
+        .with_query_planner(Arc::new(Planner))
+        .with_physical_optimizer_rule(Arc::new(SpreadBuckets))
+        .with_physical_optimizer_rule(Arc::new(FewFiles))
+        .build();
+    functions::register(&mut state)?;
+    let context = SessionContext::new_with_state(state);
+    context.register_object_store(&crate::store::local_url(), crate::store::local());
+    Ok(context)
+}
