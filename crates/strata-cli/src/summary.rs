@@ -154,5 +154,5 @@ pub(crate) fn number(n: u64) -> String {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+    format!("{:.1} %", (1000.0 * share).round() / 10.0 + 0.0)
 }

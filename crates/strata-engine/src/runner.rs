@@ -63,7 +63,8 @@ impl Runner for InProcessRunner {
     async fn start(&self, plan: LogicalPlan) -> Result<Running> {
         let state = self.context.state();
         let task = self.context.task_ctx();
-        let plan = if self.round_trip { self.crossed_logical(&plan, &task)? } else { plan };
+        // Optimised before it crosses: subqueries become joins, which have a wire format.
+        let plan = if self.round_trip { self.crossed_logical(&state.optimize(&plan)?, &task)? } else { plan };
         let plan = state.create_physical_plan(&plan).await?;
         let plan = if self.round_trip { self.crossed_physical(plan, &task)? } else { plan };
         tracing::debug!(plan = %datafusion::physical_plan::displayable(plan.as_ref()).indent(false), "physical plan");

@@ -5,13 +5,18 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::execution::spill_file::SpillFile;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use datafusion::physical_plan::spill::get_record_batch_memory_size;
 use datafusion::physical_plan::{SendableRecordBatchStream, SpillManager};
 use futures::StreamExt;
 use std::sync::Arc;
+
+/// Share of the pool that gathered rows may fill before they go to disk: the rest is for the plans that run on a bucket, which cannot spill.
+const POOL_SHARE: f64 = 0.4;
+/// What a bucket holds at least before it goes to disk, so that spill files do not become crumbs.
+const SPILL_BYTES_MIN: usize = 128 << 10;
 
 /// Rows gathered so far.
 pub(crate) struct Gather {
@@ -74,14 +79,21 @@ impl Gather {
             return Ok(());
         }
         let bytes = get_record_batch_memory_size(&batch);
-        if self.reservation.try_grow(bytes).is_err() {
-            self.held.push(batch);
-            self.held_bytes += bytes;
-            return self.spill();
-        }
+        let full = self.reservation.try_grow(bytes).is_err();
         self.held.push(batch);
         self.held_bytes += bytes;
-        Ok(())
+        match full || (self.pool_is_crowded() && self.held_bytes >= SPILL_BYTES_MIN) {
+            true => self.spill(),
+            false => Ok(()),
+        }
+    }
+
+    fn pool_is_crowded(&self) -> bool {
+        let pool = self.context.memory_pool();
+        match pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => pool.reserved() as f64 > POOL_SHARE * bytes as f64,
+            _ => false,
+        }
     }
 
     fn spill(&mut self) -> Result<()> {

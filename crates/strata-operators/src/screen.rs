@@ -6,7 +6,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, Result, exec_err, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -74,7 +74,7 @@ impl ScreenExec {
     /// A screen of `input` by `rules` for the rows of `source`.
     pub fn new(input: Arc<dyn ExecutionPlan>, source: String, rules: Vec<(String, Arc<dyn PhysicalExpr>)>) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
+            input.properties().eq_properties.clone(),
             input.properties().partitioning.clone(),
             input.properties().emission_type,
             input.properties().boundedness,

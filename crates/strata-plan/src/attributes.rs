@@ -127,6 +127,7 @@ pub(crate) fn pass(
     let mut joined = roster;
     let mut values: Vec<Value> = vec![];
     let mut declared = vec![];
+    let mut missing: BTreeSet<String> = BTreeSet::new();
     for (i, block) in blocks.iter().enumerate() {
         match block {
             Block::Row(rows) => {
@@ -137,14 +138,17 @@ pub(crate) fn pass(
             }
             Block::From(block) => {
                 declared.extend(block.columns.iter().map(|c| c.name.value.clone()));
-                if let Some((next, made)) = aggregate_block(planner, pipeline, relations, entity, block, i, joined.clone()) {
-                    joined = next;
-                    values.extend(made.into_iter().map(|(name, expr)| Value::Made(name, expr)));
+                match aggregate_block(planner, pipeline, relations, entity, block, i, joined.clone()) {
+                    Some((next, made)) => {
+                        joined = next;
+                        values.extend(made.into_iter().map(|(name, expr)| Value::Made(name, expr)));
+                    }
+                    None => missing.extend(block.columns.iter().map(|c| c.name.value.clone())),
                 }
             }
         }
     }
-    let plan = evaluate(planner, entity, joined, &values, &declared)?;
+    let plan = evaluate(planner, entity, joined, &values, &declared, &missing)?;
     let plan = finish(planner, pipeline, entity, plan, &declared, extra)?;
     Some(EntityPass { result: plan, attributes: declared })
 }
@@ -317,6 +321,7 @@ fn evaluate(
     joined: LogicalPlan,
     values: &[Value],
     declared: &[String],
+    missing: &BTreeSet<String>,
 ) -> Option<LogicalPlan> {
     let all: BTreeSet<String> = declared.iter().cloned().collect();
     let mut failed = false;
@@ -346,10 +351,17 @@ fn evaluate(
         return None;
     }
     let order = program::ordered(planner, &nodes, "attributes");
+    // What depends on something that is wrong is not wrong itself: nothing is said of it.
+    let mut missing = missing.clone();
+    failed |= order.len() < nodes.len() || !missing.is_empty();
     let mut plan = joined;
     let mut level: Vec<Expr> = vec![];
     let mut in_level: BTreeSet<String> = BTreeSet::new();
     for i in order {
+        if nodes[i].1.iter().any(|d| missing.contains(d)) {
+            missing.insert(nodes[i].0.clone());
+            continue;
+        }
         if nodes[i].1.iter().any(|d| in_level.contains(d)) {
             plan = with_columns(planner, plan, std::mem::take(&mut level))?;
             in_level.clear();
@@ -368,7 +380,10 @@ fn evaluate(
                 level.push(expr.alias(format!("{COMPUTED}{name}")));
                 in_level.insert(name.clone());
             }
-            None => failed = true,
+            None => {
+                failed = true;
+                missing.insert(name.clone());
+            }
         }
     }
     let plan = with_columns(planner, plan, level)?;
@@ -485,7 +500,9 @@ pub(crate) fn cogroup(
     result: &LogicalPlan,
 ) -> Result<LogicalPlan> {
     let key = entity.key.value.as_str();
-    let mut wanted: Needs = program::needs(&program::optimised(result)?)?;
+    // Optimised here: subqueries become joins, which cross the wire.
+    let result = program::optimised(result)?;
+    let mut wanted: Needs = program::needs(&result)?;
     let mut stages: Vec<(String, LogicalPlan)> = vec![];
     // Backwards: what later plans read decides what earlier ones keep.
     for (name, plan) in relations.plans.iter().rev() {
@@ -501,7 +518,8 @@ pub(crate) fn cogroup(
             true => narrowed_source(plan, name, &columns)?,
             false => program::narrowed(plan, &columns)?,
         };
-        for (table, read) in program::needs(&program::optimised(&own)?)? {
+        let own = program::optimised(&own)?;
+        for (table, read) in program::needs(&own)? {
             wanted.entry(table).or_default().extend(read);
         }
         stages.push((name.clone(), own));
@@ -523,11 +541,11 @@ pub(crate) fn cogroup(
         inputs.push(plan);
     }
     for (name, plan) in &stages {
-        let local = program::locality(&program::optimised(plan)?, &reach);
+        let local = program::locality(plan, &reach);
         reach.insert(name.clone(), if local == Local::Shared { Reach::Shared } else { Reach::Keyed(key.to_owned()) });
     }
     let buckets = sources::buckets(rows);
-    Ok(extension(CogroupNode { inputs, named, stages, result: result.clone(), buckets }))
+    Ok(extension(CogroupNode { inputs, named, stages, result, buckets }))
 }
 
 /// A source whose derived form is its raw form needs no stage of its own.

@@ -296,10 +296,15 @@ fn assign(planner: &Planner, function: &str, clusters: &Clusters, scaled: Vec<Ex
 }
 
 fn order(planner: &Planner, pipeline: &Pipeline) -> Vec<usize> {
+    program::ordered(planner, &dependencies(pipeline), "segmentations")
+}
+
+/// Each segmentation and those it names.
+fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>, strata_spec::Span)> {
     let owner = |name: &str| {
         pipeline.segments.iter().find(|s| s.columns().contains(&name) || s.name.value == name).map(|s| s.name.value.clone())
     };
-    let nodes: Vec<(String, BTreeSet<String>, strata_spec::Span)> = pipeline
+    pipeline
         .segments
         .iter()
         .map(|s| {
@@ -315,8 +320,7 @@ fn order(planner: &Planner, pipeline: &Pipeline) -> Vec<usize> {
             }
             (s.name.value.clone(), uses, s.name.span)
         })
-        .collect();
-    program::ordered(planner, &nodes, "segmentations")
+        .collect()
 }
 
 fn texts(s: &Segmentation) -> Vec<&Sql> {
@@ -340,9 +344,16 @@ pub(crate) fn view(
     solved: &Solved,
 ) -> Option<LogicalPlan> {
     let mut plan = base;
+    let uses = dependencies(pipeline);
+    let mut later: BTreeSet<&str> = BTreeSet::new();
     for i in order(planner, pipeline) {
         let segmentation = &pipeline.segments[i];
-        if segmentation.entity.value != entity.name.value || !is_solved(segmentation, solved) {
+        if segmentation.entity.value != entity.name.value {
+            continue;
+        }
+        // What names a segmentation that is solved later comes later itself.
+        if !is_solved(segmentation, solved) || uses[i].1.iter().any(|u| later.contains(u.as_str())) {
+            later.insert(&segmentation.name.value);
             continue;
         }
         let schema = plan.schema().as_ref().clone();

@@ -181,6 +181,8 @@ mod tests {
         assert_eq!(hash(&[whole.clone()]), hash(&[turned.slice(0, 1), turned.slice(1, 3)]));
         assert_eq!(hash(&[whole.clone()]), hash(&[whole.slice(0, 2)]).plus(hash(&[whole.slice(2, 2)])));
         assert_ne!(hash(&[whole.clone()]), hash(&[whole.slice(0, 3)]));
+        let copies = |count: usize| hash(&vec![whole.slice(0, 1); count]);
+        assert_ne!(copies(1), copies(3));
         let null_for_empty = batch(vec![Some(1), Some(2), None, Some(2)], vec![Some("a"), None, None, None]);
         assert_ne!(hash(&[whole]), hash(&[null_for_empty]));
     }

@@ -126,18 +126,20 @@ impl Manifest {
 
     /// In what the rows of `other` differ; `None` if both are the same table, whatever its files.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
-        let differ = |what: &str, own: &dyn fmt::Display, theirs: &dyn fmt::Display| Some(format!("{what} `{own}`, not `{theirs}`"));
-        match () {
-            () if self.pipeline != other.pipeline => differ("pipeline", &self.pipeline, &other.pipeline),
-            () if self.as_of != other.as_of => differ("as-of", &self.as_of, &other.as_of),
-            () if self.schema != other.schema => Some("other columns".into()),
-            () if self.content_definition != other.content_definition => {
-                differ("content hashes of", &self.content_definition, &other.content_definition)
-            }
-            () if self.rows != other.rows => differ("rows", &self.rows, &other.rows),
-            () if self.content != other.content => differ("content", &self.content, &other.content),
-            () => None,
+        if self.schema != other.schema {
+            return Some("other columns".into());
         }
+        let facts = |manifest: &Self| {
+            [
+                ("pipeline", manifest.pipeline.clone()),
+                ("as-of", manifest.as_of.clone()),
+                ("content definition", manifest.content_definition.clone()),
+                ("rows", manifest.rows.to_string()),
+                ("content", manifest.content.to_string()),
+            ]
+        };
+        let mut pairs = facts(self).into_iter().zip(facts(other));
+        pairs.find(|(own, theirs)| own != theirs).map(|((what, own), (_, theirs))| format!("{what} `{own}`, not `{theirs}`"))
     }
 
     /// The entry of the pointer log that publishes it as `seq`.

@@ -9,7 +9,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -74,8 +74,9 @@ pub fn session(limits: &Limits) -> Result<SessionContext> {
         .with_object_list_cache_limit(0)
         .with_metadata_cache_limit(64 << 20);
     if let Some(bytes) = limits.pool_bytes() {
+        // Greedy: hundreds of buckets would get crumbs of a pool that is shared fairly. They leave room by themselves.
         let pool: Arc<dyn MemoryPool> =
-            Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes as usize), NAMED_CONSUMERS));
+            Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(bytes as usize), NAMED_CONSUMERS));
         runtime = runtime.with_memory_pool(pool);
     }
     if let Some(dir) = &limits.spill_dir {
@@ -84,7 +85,7 @@ pub fn session(limits: &Limits) -> Result<SessionContext> {
     }
     let mut config = SessionConfig::new()
         .with_target_partitions(limits.threads.max(1))
-        .with_batch_size(limits.batch_rows.max(1))
+        .with_batch_size(limits.batch_rows())
         .with_information_schema(false);
     let options = config.options_mut();
     // Strings of one bucket must not keep the pages of a whole file alive.

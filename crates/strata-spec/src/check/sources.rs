@@ -14,7 +14,10 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
         own_columns(source, problems);
     }
     for entity in &world.pipeline.entities {
-        must_be_source(world, &entity.from, problems);
+        // A roster is a source, or a table such as `select distinct household_id from transactions`.
+        if !world.declared.has("tables", &entity.from.value) {
+            must_be_source(world, &entity.from, problems);
+        }
         if let Some(roster) = world.pipeline.source(&entity.from.value) {
             must_be_own(roster, &entity.key, "an entity key", problems);
         }

@@ -1,0 +1,134 @@
+//! Screens, duplicate filters and cogroups cross the wire, logically and physically, and give the same rows; copies that differ are
+//! quarantined, all of them.
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::{Column, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, ident, lit};
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::prelude::SessionContext;
+use datafusion_proto::bytes::{
+    logical_plan_from_bytes_with_extension_codec as logical_from, logical_plan_to_bytes_with_extension_codec as logical_to,
+    physical_plan_from_bytes_with_extension_codec as physical_from, physical_plan_to_bytes_with_extension_codec as physical_to,
+};
+use std::sync::Arc;
+use strata_operators::bucket::BucketTable;
+use strata_operators::cogroup::{CogroupInput, CogroupNode};
+use strata_operators::dedup::{DedupNode, Keep, ROWS_DEDUPLICATED, ROWS_QUARANTINED};
+use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
+use strata_operators::screen::ScreenNode;
+use strata_runtime::{Limits, LogicalCodec, PhysicalCodec, session};
+
+fn file(dir: &std::path::Path, name: &str, rows: &[(i64, i64, Option<&str>)]) -> PinnedFile {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("key", DataType::Int64, true),
+        Field::new("n", DataType::Int64, true),
+        Field::new("word", DataType::Utf8, true),
+    ]));
+    let batch = RecordBatch::try_new(
+        schema.clone(),
+        vec![
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0))),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1))),
+            Arc::new(StringArray::from_iter(rows.iter().map(|r| r.2))),
+        ],
+    )
+    .unwrap();
+    let path = dir.join(name);
+    let mut writer = parquet::arrow::ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), schema, None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let size = std::fs::metadata(&path).unwrap().len();
+    let path = path.to_string_lossy().trim_start_matches('/').to_owned();
+    PinnedFile { path, size, modified_us: 1, etag: None, rows: Some(rows.len() as u64), hive_values: vec![] }
+}
+
+fn node(n: impl datafusion::logical_expr::UserDefinedLogicalNode + 'static) -> LogicalPlan {
+    LogicalPlan::Extension(Extension { node: Arc::new(n) })
+}
+
+/// word → (rows, sum of n), over rows with a word, without copies.
+fn plan(table: PinnedTable, keep: Keep) -> LogicalPlan {
+    let schema = table.schema.clone();
+    let scan = LogicalPlanBuilder::scan("t", provider_as_source(Arc::new(table)), None).unwrap().build().unwrap();
+    let word = Expr::Column(Column::new(Some(TableReference::bare("t")), "word"));
+    let screened = node(ScreenNode { input: scan, source: "t".into(), rules: vec![("filtered".into(), word.is_not_null())] });
+    let input = node(DedupNode { input: screened, source: "t".into(), key: vec!["key".into()], keep, buckets: 4 });
+    let bucket = |name: &str, schema| provider_as_source(Arc::new(BucketTable { name: name.into(), schema }));
+    let stage = LogicalPlanBuilder::scan("rows", bucket("rows", schema), None)
+        .unwrap()
+        .aggregate([ident("word")], [count(lit(1i64)).alias("rows"), sum(ident("n")).alias("total")])
+        .unwrap()
+        .build()
+        .unwrap();
+    let made = Arc::new(stage.schema().as_arrow().clone());
+    let result = LogicalPlanBuilder::scan("words", bucket("words", made), None)
+        .unwrap()
+        .project([ident("word"), ident("rows"), ident("total")])
+        .unwrap()
+        .build()
+        .unwrap();
+    node(CogroupNode {
+        inputs: vec![input],
+        named: vec![CogroupInput { name: "rows".into(), key: Some("word".into()) }],
+        stages: vec![("words".into(), stage)],
+        result,
+        buckets: 3,
+    })
+}
+
+fn lines(batches: &[RecordBatch]) -> Vec<String> {
+    let mut out = vec![];
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let cell = |c: usize| arrow::util::display::array_value_to_string(batch.column(c), row).unwrap();
+            out.push((0..batch.num_columns()).map(cell).collect::<Vec<_>>().join(" "));
+        }
+    }
+    out.sort();
+    out
+}
+
+fn counted(plan: &Arc<dyn ExecutionPlan>, name: &str) -> usize {
+    let own = plan.metrics().and_then(|m| m.sum_by_name(name)).map_or(0, |v| v.as_usize());
+    own + plan.children().into_iter().map(|c| counted(c, name)).sum::<usize>()
+}
+
+async fn run(context: &SessionContext, plan: &LogicalPlan) -> (Vec<String>, Arc<dyn ExecutionPlan>) {
+    let task = context.task_ctx();
+    let crossed = logical_from(&logical_to(plan, &LogicalCodec).unwrap(), &task, &LogicalCodec).unwrap();
+    assert_eq!(crossed.display_indent().to_string(), plan.display_indent().to_string());
+    let physical = context.state().create_physical_plan(&crossed).await.unwrap();
+    let bytes = physical_to(Arc::clone(&physical), &PhysicalCodec).unwrap();
+    let crossed = physical_from(&bytes, &task, &PhysicalCodec).unwrap();
+    let here = collect(Arc::clone(&physical), Arc::clone(&task)).await.unwrap();
+    let there = collect(Arc::clone(&crossed), task).await.unwrap();
+    assert_eq!(lines(&here), lines(&there));
+    (lines(&there), crossed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_cross_the_wire_and_count_what_they_drop() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = [(1, 10, Some("a")), (2, 20, Some("a")), (3, 30, Some("b")), (4, 40, None)];
+    let second = [(2, 20, Some("a")), (3, 31, Some("b")), (5, 50, Some("b")), (6, 60, Some("c"))];
+    let files = vec![file(dir.path(), "1.parquet", &first), file(dir.path(), "2.parquet", &second)];
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("key", DataType::Int64, true),
+        Field::new("n", DataType::Int64, true),
+        Field::new("word", DataType::Utf8, true),
+    ]));
+    let table = PinnedTable { store: "file:///".into(), format: PinnedFormat::Parquet, schema, hive: 0, files };
+    for threads in [1, 2, 7] {
+        let context = session(&Limits { threads, ..Limits::default() }).unwrap();
+        let (rows, done) = run(&context, &plan(table.clone(), Keep::Identical)).await;
+        assert_eq!(rows, ["a 2 30", "b 1 50", "c 1 60"], "{threads} partitions");
+        assert_eq!((counted(&done, ROWS_DEDUPLICATED), counted(&done, ROWS_QUARANTINED)), (1, 2));
+        assert_eq!(counted(&done, "strata.filtered"), 1);
+        let latest = Keep::First(vec![("n".into(), true)]);
+        let (rows, done) = run(&context, &plan(table.clone(), latest)).await;
+        assert_eq!(rows, ["a 2 30", "b 2 81", "c 1 60"], "{threads} partitions");
+        assert_eq!((counted(&done, ROWS_DEDUPLICATED), counted(&done, ROWS_QUARANTINED)), (2, 0));
+    }
+}

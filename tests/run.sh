@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs what the tests need into a cache folder and passes them: Python readers and oracles (DuckDB), one real data set, the binary.
+# Needs cargo and python3 (>= 3.9, with venv). Nothing is left in the checkout.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/strata"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+mkdir -p "$cache"
+
+wanted=tests/oracle/requirements.txt
+shared=../shared/bench/requirements.txt
+stamp=$(cat "$wanted" "$shared" 2>/dev/null | cksum | cut -d' ' -f1)
+venv="$cache/venv-$stamp"
+if [ ! -x "$venv/bin/python" ] || [ ! -f "$venv/.complete" ]; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+  # The comparison with the benchmark's peers runs where they are at hand.
+  [ -f "$shared" ] && "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$shared"
+  touch "$venv/.complete"
+fi
+export STRATA_TEST_PYTHON="$venv/bin/python"
+
+export STRATA_TEST_JOURNEY="$cache/complete_journey"
+if [ ! -f "$STRATA_TEST_JOURNEY/.complete" ]; then
+  pipelines/complete_journey/fetch.sh "$STRATA_TEST_JOURNEY"
+  touch "$STRATA_TEST_JOURNEY/.complete"
+fi
+
+cargo build --release --locked -p strata-cli
+cargo test --release --locked --workspace --no-fail-fast
+"$venv/bin/python" tests/oracle/test_compare.py

@@ -1,0 +1,7 @@
+//! Whole pipelines on the real engine, compared with an independent answer. Never mocks a part that runs here.
+
+mod c360;
+mod cases;
+mod journey;
+mod kill;
+mod usage;
