@@ -29,9 +29,9 @@ pub(crate) fn diagnostics(source: &SourceText, found: &[Diagnostic]) {
             let start = floor(&source.text, span.start.min(end));
             start..floor(&source.text, end.max(start))
         };
-        let mut snippet = Snippet::source(source.text.as_str()).path(source.path.as_str()).annotation(
-            AnnotationKind::Primary.span(clamp(d.span)).label(d.label.as_str()),
-        );
+        let mut snippet = Snippet::source(source.text.as_str())
+            .path(source.path.as_str())
+            .annotation(AnnotationKind::Primary.span(clamp(d.span)).label(d.label.as_str()));
         for (span, text) in &d.also {
             snippet = snippet.annotation(AnnotationKind::Context.span(clamp(*span)).label(text.as_str()));
         }

@@ -94,7 +94,14 @@ fn wave(out: &mut String, w: &WaveReport) {
         table.push(vec![rule.clone(), number(*failed), number(left)]);
     }
     grid(out, &table);
-    let _ = writeln!(out, "\npanel {}: {} asked for, {} drawn of {} eligible", w.wave, number(w.asked), number(w.drawn), number(w.eligible));
+    let _ = writeln!(
+        out,
+        "\npanel {}: {} asked for, {} drawn of {} eligible",
+        w.wave,
+        number(w.asked),
+        number(w.drawn),
+        number(w.eligible)
+    );
     let mut table = vec![vec!["stratum".to_owned(), "eligible".into(), "drawn".into()]];
     for s in w.strata.iter().take(30) {
         table.push(vec![s.stratum.join(" · "), number(s.eligible), number(s.drawn)]);

@@ -152,7 +152,10 @@ fn finish(loaded: &Loaded, result: Result<(), Error>, report: &RunReport, json: 
             let committed: Vec<&str> = report.outputs.iter().filter(|o| o.committed).map(|o| o.name.as_str()).collect();
             match committed.is_empty() {
                 true => render::line("no output was changed"),
-                false => render::line(&format!("already published by this run: {}; run it again to publish the rest", committed.join(", "))),
+                false => render::line(&format!(
+                    "already published by this run: {}; run it again to publish the rest",
+                    committed.join(", ")
+                )),
             }
         }
     }
@@ -193,7 +196,10 @@ async fn init(dir: &std::path::Path, and_run: bool, threads: usize) -> u8 {
         render::line(&format!("error: {message}"));
         return USAGE;
     }
-    render::line(&format!("made {0}: the pipeline is {0}/pipeline.yaml, a generated retailer's data are below {0}/data", dir.display()));
+    render::line(&format!(
+        "made {0}: the pipeline is {0}/pipeline.yaml, a generated retailer's data are below {0}/data",
+        dir.display()
+    ));
     let run = format!("strata run {0} -p data={0}/data -p out={0}/out --as-of 2026-01-01T00:00:00Z", dir.display());
     if !and_run {
         render::line(&format!("next: {run}"));

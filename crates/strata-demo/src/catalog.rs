@@ -43,8 +43,8 @@ pub(crate) const POSTAL_PER_REGION: u64 = 32;
 
 /// Typical prices of a category, in cents, in the order of [`CATEGORIES`].
 const PRICE: [u64; 24] = [
-    260, 220, 240, 650, 390, 210, 240, 620, 190, 980, 950, 1150, 1900, 540, 420, 1800, 1500, 1250,
-    1450, 820, 3900, 1350, 1100, 1600,
+    260, 220, 240, 650, 390, 210, 240, 620, 190, 980, 950, 1150, 1900, 540, 420, 1800, 1500, 1250, 1450, 820, 3900, 1350, 1100,
+    1600,
 ];
 
 /// One product.
@@ -82,26 +82,16 @@ impl Catalog {
     pub(crate) fn new(seed: u64) -> Self {
         let items = CATEGORIES.len() as u64 * PER_CATEGORY;
         Self {
-            products: (0..items)
-                .map(|i| product(Dice::new(seed, Table::Product, i), i))
-                .collect(),
-            stores: (0..STORES)
-                .map(|i| store(Dice::new(seed, Table::Store, i), i))
-                .collect(),
-            postal: (0..POSTAL_PER_REGION * REGIONS.len() as u64)
-                .map(|i| postal(Dice::new(seed, Table::Postal, i), i))
-                .collect(),
+            products: (0..items).map(|i| product(Dice::new(seed, Table::Product, i), i)).collect(),
+            stores: (0..STORES).map(|i| store(Dice::new(seed, Table::Store, i), i)).collect(),
+            postal: (0..POSTAL_PER_REGION * REGIONS.len() as u64).map(|i| postal(Dice::new(seed, Table::Postal, i), i)).collect(),
         }
     }
 
     /// What an item costs in a month: prices move a little, and some months an item is on special.
     pub(crate) fn price_cents(&self, seed: u64, item: usize, month: i64) -> i64 {
         let dice = Dice::new(seed, Table::Product, item as u64).part(month as u64);
-        let share = if dice.chance(1, 0.08) {
-            80
-        } else {
-            dice.between(2, 94, 101)
-        };
+        let share = if dice.chance(1, 0.08) { 80 } else { dice.between(2, 94, 101) };
         (self.products[item].list_cents * share / 100).max(49)
     }
 }
@@ -118,18 +108,9 @@ fn product(dice: Dice, i: u64) -> Product {
     let list_cents = (cents as i64 / 10) * 10 + dice.pick(3, &[5, 9]);
     let brand = match dice.below(4, 10) {
         0..4 => "Own Label".to_owned(),
-        _ => format!(
-            "{} {}",
-            dice.pick(5, &FIRST_WORD),
-            dice.pick(6, &SECOND_WORD)
-        ),
+        _ => format!("{} {}", dice.pick(5, &FIRST_WORD), dice.pick(6, &SECOND_WORD)),
     };
-    Product {
-        item_id: 1001 + i as i64,
-        category,
-        brand,
-        list_cents,
-    }
+    Product { item_id: 1001 + i as i64, category, brand, list_cents }
 }
 
 fn store(dice: Dice, i: u64) -> Store {
@@ -152,8 +133,7 @@ fn postal(dice: Dice, i: u64) -> Postal {
         "suburban" => 41_000.0,
         _ => 31_000.0,
     };
-    let median_income =
-        (!dice.chance(2, 0.03)).then_some((base * (1.0 + 0.45 * dice.bell(3))) as i32);
+    let median_income = (!dice.chance(2, 0.03)).then_some((base * (1.0 + 0.45 * dice.bell(3))) as i32);
     let people = if urbanicity == "urban" { 170 } else { 220 } + dice.between(6, 0, 110);
     Postal {
         code: postal_code(region, n),
@@ -164,7 +144,5 @@ fn postal(dice: Dice, i: u64) -> Postal {
     }
 }
 
-const FIRST_WORD: [&str; 10] = [
-    "Amber", "Birch", "Clover", "Dawn", "Ember", "Fern", "Golden", "Harbour", "Juniper", "Maple",
-];
+const FIRST_WORD: [&str; 10] = ["Amber", "Birch", "Clover", "Dawn", "Ember", "Fern", "Golden", "Harbour", "Juniper", "Maple"];
 const SECOND_WORD: [&str; 6] = ["& Co", "Farm", "Hill", "House", "Lane", "Works"];

@@ -24,18 +24,12 @@ pub(crate) struct Dice {
 impl Dice {
     pub(crate) fn new(seed: u64, table: Table, row: u64) -> Self {
         let key = mix(seed.wrapping_add(STEP));
-        Self {
-            key: mix(
-                mix(key ^ (table as u64).wrapping_mul(STEP)).wrapping_add(row.wrapping_mul(STEP))
-            ),
-        }
+        Self { key: mix(mix(key ^ (table as u64).wrapping_mul(STEP)).wrapping_add(row.wrapping_mul(STEP))) }
     }
 
     /// The draws of a part of the row: a line of an order, an event of a visit.
     pub(crate) fn part(self, n: u64) -> Self {
-        Self {
-            key: mix(self.key ^ mix(n.wrapping_add(STEP))),
-        }
+        Self { key: mix(self.key ^ mix(n.wrapping_add(STEP))) }
     }
 
     pub(crate) fn bits(self, salt: u64) -> u64 {
@@ -97,9 +91,7 @@ mod tests {
         for row in 0..20_000 {
             let dice = Dice::new(7, Table::Order, row);
             sum += dice.unit(1);
-            both += u32::from(
-                dice.chance(1, 0.5) && Dice::new(7, Table::Order, row + 1).chance(1, 0.5),
-            );
+            both += u32::from(dice.chance(1, 0.5) && Dice::new(7, Table::Order, row + 1).chance(1, 0.5));
             assert!(dice.below(2, 7) < 7);
         }
         assert!((sum / 20_000.0 - 0.5).abs() < 0.01, "{sum}");

@@ -31,11 +31,7 @@ pub(crate) fn survey_responses(world: &World) -> Vec<Response> {
         let opens = size.as_of - Days::new(20 + 90 * (waves - wave));
         for person in world.people.iter().filter(|p| p.is_active(opens)) {
             let dice = world.dice(Table::Survey, u64::from(person.id)).part(wave);
-            let keen = if person.dice.chance(80, 0.3) {
-                0.28
-            } else {
-                0.04
-            };
+            let keen = if person.dice.chance(80, 0.3) { 0.28 } else { 0.04 };
             if !dice.chance(1, keen) {
                 continue;
             }
@@ -48,12 +44,7 @@ pub(crate) fn survey_responses(world: &World) -> Vec<Response> {
             if answers.iter().all(Option::is_none) {
                 answers[0] = Some(3);
             }
-            rows.push(Response {
-                customer_id: i64::from(person.id),
-                wave: format!("W{wave}"),
-                answered_at,
-                answers,
-            });
+            rows.push(Response { customer_id: i64::from(person.id), wave: format!("W{wave}"), answered_at, answers });
         }
     }
     rows
@@ -71,31 +62,16 @@ pub(crate) fn panel_contacts(world: &World) -> Vec<Contact> {
         for person in world.people.iter().filter(|p| p.is_active(starts)) {
             let dice = world.dice(Table::Contact, u64::from(person.id)).part(study);
             // A few are asked far too often; the others hardly ever.
-            let asked = if person.dice.chance(81, 0.12) {
-                0.16
-            } else {
-                0.012
-            };
+            let asked = if person.dice.chance(81, 0.12) { 0.16 } else { 0.012 };
             if !dice.chance(1, asked) {
                 continue;
             }
             // The first one and one in four at the very start, to the microsecond.
             let first = rows.last().is_none_or(|r: &Contact| r.study_id != study_id);
-            let wait = if first || dice.chance(2, 0.25) {
-                0
-            } else {
-                dice.between(3, 1, 5 * DAY_US / SECOND_US)
-            };
+            let wait = if first || dice.chance(2, 0.25) { 0 } else { dice.between(3, 1, 5 * DAY_US / SECOND_US) };
             let sent_at = midnight(starts) + wait * SECOND_US;
-            let responded_at = dice
-                .chance(4, 0.27)
-                .then(|| sent_at + dice.between(5, 60, 6 * 86_400) * SECOND_US);
-            rows.push(Contact {
-                customer_id: i64::from(person.id),
-                study_id: study_id.clone(),
-                sent_at,
-                responded_at,
-            });
+            let responded_at = dice.chance(4, 0.27).then(|| sent_at + dice.between(5, 60, 6 * 86_400) * SECOND_US);
+            rows.push(Contact { customer_id: i64::from(person.id), study_id: study_id.clone(), sent_at, responded_at });
         }
     }
     rows

@@ -93,11 +93,7 @@ pub enum Error {
 impl Default for Size {
     /// The quickstart: 2,000 customers, 24 months up to 2026-01-01.
     fn default() -> Self {
-        Self {
-            customers: 2000,
-            months: 24,
-            as_of: epoch(2026),
-        }
+        Self { customers: 2000, months: 24, as_of: epoch(2026) }
     }
 }
 
@@ -129,26 +125,9 @@ pub fn generate(dir: &Path, size: &Size, seed: u64) -> Result<Summary, Error> {
     summary.write(dir, "customers", &[tables::customers(&world)?], note)?;
     summary.write(dir, "products", &[tables::products(&world)?], None)?;
     summary.write(dir, "stores", &[tables::stores(&world)?], None)?;
-    summary.write(
-        dir,
-        "postal_demographics",
-        &[tables::postal_demographics(&world)?],
-        None,
-    )?;
-    summary.write(
-        dir,
-        "survey_responses",
-        &[tables::survey_responses(&feedback::survey_responses(
-            &world,
-        ))?],
-        None,
-    )?;
-    summary.write(
-        dir,
-        "panel_contacts",
-        &[tables::panel_contacts(&feedback::panel_contacts(&world))?],
-        None,
-    )?;
+    summary.write(dir, "postal_demographics", &[tables::postal_demographics(&world)?], None)?;
+    summary.write(dir, "survey_responses", &[tables::survey_responses(&feedback::survey_responses(&world))?], None)?;
+    summary.write(dir, "panel_contacts", &[tables::panel_contacts(&feedback::panel_contacts(&world))?], None)?;
     write_history(dir, &world, &mut summary)?;
     Ok(summary)
 }
@@ -160,42 +139,24 @@ pub fn generate(dir: &Path, size: &Size, seed: u64) -> Result<Summary, Error> {
 pub fn append_day(dir: &Path, day: NaiveDate, seed: u64) -> Result<Summary, Error> {
     let world = World::open(dir, seed)?;
     let tag = format!("part-day-{}", day.format("%Y%m%d"));
-    let events = dir
-        .join(partition("web_events", day))
-        .join(format!("{tag}.parquet"));
+    let events = dir.join(partition("web_events", day)).join(format!("{tag}.parquet"));
     if day < world.size.as_of || events.exists() {
-        return Err(Error::Day {
-            day,
-            first: world.size.as_of,
-        });
+        return Err(Error::Day { day, first: world.size.as_of });
     }
     let again = tables::delivered_again(dir, day)?;
     let mut months: BTreeMap<NaiveDate, Vec<RecordBatch>> = BTreeMap::new();
     for (month, lines) in by_month(orders::appended_lines(&world, day)) {
-        months
-            .entry(month)
-            .or_default()
-            .push(tables::lines(&lines)?);
+        months.entry(month).or_default().push(tables::lines(&lines)?);
     }
     for (month, batch) in again {
         months.entry(month).or_default().push(batch);
     }
     let mut summary = Summary::default();
     for (month, batches) in months {
-        summary.write(
-            dir,
-            &format!("{}/{tag}", partition("transactions", month)),
-            &batches,
-            None,
-        )?;
+        summary.write(dir, &format!("{}/{tag}", partition("transactions", month)), &batches, None)?;
     }
     let visits = visits::events_of_day(&world, day, false);
-    summary.write(
-        dir,
-        &format!("{}/{tag}", partition("web_events", day)),
-        &[tables::events(&visits)?],
-        None,
-    )?;
+    summary.write(dir, &format!("{}/{tag}", partition("web_events", day)), &[tables::events(&visits)?], None)?;
     Ok(summary)
 }
 
@@ -216,29 +177,16 @@ impl World {
             )));
         }
         if !(epoch(2000)..epoch(2200)).contains(&size.as_of) {
-            return Err(Error::Size(format!(
-                "the history cannot end on {}; give a day of the years 2000 to 2199",
-                size.as_of
-            )));
+            return Err(Error::Size(format!("the history cannot end on {}; give a day of the years 2000 to 2199", size.as_of)));
         }
         let catalog = catalog::Catalog::new(seed);
-        let people = (1..=size.customers)
-            .map(|id| people::Person::new(seed, id, &size, &catalog))
-            .collect();
-        Ok(Self {
-            size,
-            seed,
-            people,
-            catalog,
-        })
+        let people = (1..=size.customers).map(|id| people::Person::new(seed, id, &size, &catalog)).collect();
+        Ok(Self { size, seed, people, catalog })
     }
 
     /// What [`World::open`] needs, kept in the customers file.
     fn note(&self) -> String {
-        format!(
-            "{} {} {} {}",
-            self.size.customers, self.size.months, self.size.as_of, self.seed
-        )
+        format!("{} {} {} {}", self.size.customers, self.size.months, self.size.as_of, self.seed)
     }
 
     fn open(dir: &Path, seed: u64) -> Result<Self, Error> {
@@ -267,29 +215,17 @@ impl World {
 impl Size {
     /// First day of the history.
     fn first_day(&self) -> NaiveDate {
-        self.as_of
-            .checked_sub_months(Months::new(self.months))
-            .unwrap_or(self.as_of)
+        self.as_of.checked_sub_months(Months::new(self.months)).unwrap_or(self.as_of)
     }
 }
 
 impl Summary {
-    fn write(
-        &mut self,
-        dir: &Path,
-        name: &str,
-        batches: &[RecordBatch],
-        note: Option<String>,
-    ) -> Result<(), Error> {
+    fn write(&mut self, dir: &Path, name: &str, batches: &[RecordBatch], note: Option<String>) -> Result<(), Error> {
         let path = dir.join(format!("{name}.parquet"));
         self.bytes += tables::write(&path, batches, note)?;
         self.files += 1;
-        let table = TABLES
-            .into_iter()
-            .find(|t| name.starts_with(t))
-            .unwrap_or("other");
-        *self.rows.entry(table).or_default() +=
-            batches.iter().map(|b| b.num_rows() as u64).sum::<u64>();
+        let table = TABLES.into_iter().find(|t| name.starts_with(t)).unwrap_or("other");
+        *self.rows.entry(table).or_default() += batches.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         Ok(())
     }
 }
@@ -311,36 +247,20 @@ const FAST_CLOCK_DAYS: u64 = 2;
 fn write_history(dir: &Path, world: &World, summary: &mut Summary) -> Result<(), Error> {
     let mut orders = orders::History::new(world, world.size.first_day());
     let (mut lines, mut events): (Vec<Line>, Vec<Event>) = (Vec::new(), Vec::new());
-    for day in days(
-        world.size.first_day(),
-        world.size.as_of + Days::new(FAST_CLOCK_DAYS),
-    ) {
+    for day in days(world.size.first_day(), world.size.as_of + Days::new(FAST_CLOCK_DAYS)) {
         let fast_clock = day >= world.size.as_of;
         lines.extend(orders.lines_of(day, fast_clock));
         events.extend(visits::events_of_day(world, day, fast_clock));
         let next = day + Days::new(1);
-        if month_of(next) != month_of(day) || next == world.size.as_of + Days::new(FAST_CLOCK_DAYS)
-        {
-            write_month(
-                dir,
-                month_of(day),
-                std::mem::take(&mut lines),
-                &std::mem::take(&mut events),
-                summary,
-            )?;
+        if month_of(next) != month_of(day) || next == world.size.as_of + Days::new(FAST_CLOCK_DAYS) {
+            write_month(dir, month_of(day), std::mem::take(&mut lines), &std::mem::take(&mut events), summary)?;
         }
     }
     Ok(())
 }
 
 /// One month: what arrived in time, and the late deliveries, which hold some copies of lines delivered before.
-fn write_month(
-    dir: &Path,
-    month: NaiveDate,
-    lines: Vec<Line>,
-    events: &[Event],
-    summary: &mut Summary,
-) -> Result<(), Error> {
+fn write_month(dir: &Path, month: NaiveDate, lines: Vec<Line>, events: &[Event], summary: &mut Summary) -> Result<(), Error> {
     let mut parts: [Vec<Line>; 2] = Default::default();
     let mut copies: [Vec<Line>; 2] = Default::default();
     for line in lines {
@@ -353,29 +273,16 @@ fn write_month(
         part.sort_by_key(|l| (l.ts, l.txn_id, l.line_no));
         part.extend(copies);
         if !part.is_empty() {
-            summary.write(
-                dir,
-                &format!("{}/part-{n}", partition("transactions", month)),
-                &[tables::lines(&part)?],
-                None,
-            )?;
+            summary.write(dir, &format!("{}/part-{n}", partition("transactions", month)), &[tables::lines(&part)?], None)?;
         }
     }
-    summary.write(
-        dir,
-        &format!("{}/part-0", partition("web_events", month)),
-        &[tables::events(events)?],
-        None,
-    )
+    summary.write(dir, &format!("{}/part-0", partition("web_events", month)), &[tables::events(events)?], None)
 }
 
 fn by_month(lines: Vec<Line>) -> BTreeMap<NaiveDate, Vec<Line>> {
     let mut months: BTreeMap<NaiveDate, Vec<Line>> = BTreeMap::new();
     for line in lines {
-        months
-            .entry(month_of(day_of(line.ts)))
-            .or_default()
-            .push(line);
+        months.entry(month_of(day_of(line.ts))).or_default().push(line);
     }
     months
 }

@@ -65,11 +65,7 @@ pub(crate) struct History<'a> {
 
 impl<'a> History<'a> {
     pub(crate) fn new(world: &'a World, first: NaiveDate) -> Self {
-        Self {
-            world,
-            first,
-            recent: Default::default(),
-        }
+        Self { world, first, recent: Default::default() }
     }
 
     /// The lines of the next day. On days after the history's end (`fast_clock`) only a few tills have a day ahead.
@@ -83,19 +79,11 @@ impl<'a> History<'a> {
         while self.recent.front().is_some_and(|(d, _)| *d < back) {
             self.recent.pop_front();
         }
-        if let Some((_, earlier)) = self
-            .recent
-            .front()
-            .filter(|(d, _)| *d == back && *d >= self.first && !fast_clock)
-        {
+        if let Some((_, earlier)) = self.recent.front().filter(|(d, _)| *d == back && *d >= self.first && !fast_clock) {
             all.extend(returns(earlier, day));
         }
         self.recent.push_back((day, bought));
-        number(
-            self.world,
-            all,
-            number_of(day) * PER_DAY + if fast_clock { FAST_CLOCK } else { 0 },
-        )
+        number(self.world, all, number_of(day) * PER_DAY + if fast_clock { FAST_CLOCK } else { 0 })
     }
 }
 
@@ -107,10 +95,7 @@ pub(crate) fn appended_lines(world: &World, day: NaiveDate) -> Vec<Line> {
     if day < world.size.as_of + Days::new(FAST_CLOCK_DAYS) {
         all.retain(|o| !is_early(o, day));
     }
-    all.extend(returns(
-        &purchases(world, day - Days::new(RETURN_DAYS)),
-        day,
-    ));
+    all.extend(returns(&purchases(world, day - Days::new(RETURN_DAYS)), day));
     let mut lines = number(world, all, number_of(day) * PER_DAY);
     for line in &mut lines {
         let dice = world.dice(Table::Order, line.txn_id as u64);
@@ -119,11 +104,7 @@ pub(crate) fn appended_lines(world: &World, day: NaiveDate) -> Vec<Line> {
         }
     }
     lines.sort_by_key(|l| (l.ts, l.txn_id, l.line_no));
-    let copies: Vec<Line> = lines
-        .iter()
-        .filter(|l| l.copy_in.is_some())
-        .cloned()
-        .collect();
+    let copies: Vec<Line> = lines.iter().filter(|l| l.copy_in.is_some()).cloned().collect();
     lines.extend(copies);
     lines
 }
@@ -141,9 +122,7 @@ pub(crate) fn purchases(world: &World, day: NaiveDate) -> Vec<Order> {
         if rate == 0.0 {
             continue;
         }
-        let dice = world
-            .dice(Table::Day, u64::from(person.id))
-            .part(number_of(day) as u64);
+        let dice = world.dice(Table::Day, u64::from(person.id)).part(number_of(day) as u64);
         if dice.chance(1, rate) {
             orders.push(order(world, n, day, dice.part(1)));
             // Something was forgotten: a second order on the same day.
@@ -166,27 +145,10 @@ fn order(world: &World, n: usize, day: NaiveDate, dice: Dice) -> Order {
     };
     let at = time_of_day(kind, dice, channel == "store") * SECOND_US;
     let store = (channel == "store").then(|| {
-        if dice.chance(3, 0.82) {
-            person.home_store
-        } else {
-            dice.between(4, 1, world.catalog.stores.len() as i64 + 1) as i32
-        }
+        if dice.chance(3, 0.82) { person.home_store } else { dice.between(4, 1, world.catalog.stores.len() as i64 + 1) as i32 }
     });
-    let items = basket(
-        world,
-        person,
-        day,
-        dice,
-        1 + dice.streak(5, kind.basket, 11),
-    );
-    Order {
-        person: n,
-        ts: midnight(day) + at,
-        channel,
-        store,
-        items,
-        dice,
-    }
+    let items = basket(world, person, day, dice, 1 + dice.streak(5, kind.basket, 11));
+    Order { person: n, ts: midnight(day) + at, channel, store, items, dice }
 }
 
 /// Every fifth day, counted from `as_of`, one standing order is placed at midnight to the microsecond: so there are rows
@@ -197,33 +159,18 @@ fn standing_order(world: &World, day: NaiveDate) -> Option<Order> {
     }
     let dice = world.dice(Table::Order, 0).part(number_of(day) as u64);
     let start = dice.below(1, world.people.len() as u64) as usize;
-    let n = (0..world.people.len())
-        .map(|i| (start + i) % world.people.len())
-        .find(|n| world.people[*n].may_order(day))?;
+    let n = (0..world.people.len()).map(|i| (start + i) % world.people.len()).find(|n| world.people[*n].may_order(day))?;
     let items = basket(world, &world.people[n], day, dice, 2);
-    Some(Order {
-        person: n,
-        ts: midnight(day),
-        channel: "online",
-        store: None,
-        items,
-        dice,
-    })
+    Some(Order { person: n, ts: midnight(day), channel: "online", store: None, items, dice })
 }
 
 fn basket(world: &World, person: &Person, day: NaiveDate, dice: Dice, lines: u64) -> Vec<Item> {
-    (0..lines)
-        .map(|n| item(world, person, day, dice.part(100 + n)))
-        .collect()
+    (0..lines).map(|n| item(world, person, day, dice.part(100 + n))).collect()
 }
 
 fn item(world: &World, person: &Person, day: NaiveDate, dice: Dice) -> Item {
     let product = person.choose_item(dice, day);
-    let unit_cents = world.catalog.price_cents(
-        world.seed,
-        product,
-        i64::from(day.month()) + 12 * i64::from(day.year()),
-    );
+    let unit_cents = world.catalog.price_cents(world.seed, product, i64::from(day.month()) + 12 * i64::from(day.year()));
     let quantity = 1 + dice.streak(20, 0.28, 5) as i32;
     let cents = unit_cents * i64::from(quantity);
     let discount_cents = match dice.unit(21) {
@@ -251,23 +198,9 @@ fn returns(earlier: &[Order], day: NaiveDate) -> Vec<Order> {
         }
         let item = &order.items[order.dice.below(31, order.items.len() as u64) as usize];
         let ts = midnight(day) + order.dice.between(32, 9 * 3600, 20 * 3600) * SECOND_US;
-        let items = vec![Item {
-            is_return: true,
-            ..item.clone()
-        }];
-        let (channel, store) = if order.channel == "store" {
-            ("store", order.store)
-        } else {
-            (order.channel, None)
-        };
-        back.push(Order {
-            person: order.person,
-            ts,
-            channel,
-            store,
-            items,
-            dice: order.dice.part(33),
-        });
+        let items = vec![Item { is_return: true, ..item.clone() }];
+        let (channel, store) = if order.channel == "store" { ("store", order.store) } else { (order.channel, None) };
+        back.push(Order { person: order.person, ts, channel, store, items, dice: order.dice.part(33) });
     }
     back
 }

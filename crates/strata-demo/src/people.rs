@@ -181,17 +181,9 @@ impl Person {
         let window = (size.as_of - size.first_day()).num_days();
         // 62 % joined in the five years before the history begins, the others spread over it.
         let old = dice.chance(1, 0.62);
-        let joined_ago = if old {
-            window + dice.between(2, 1, 1826)
-        } else {
-            dice.between(2, 4.min(window - 1), window)
-        };
+        let joined_ago = if old { window + dice.between(2, 1, 1826) } else { dice.between(2, 4.min(window - 1), window) };
         let joined = size.as_of - Days::new(joined_ago as u64);
-        let left = if dice.chance(3, 0.34) {
-            size.as_of - Days::new(dice.between(4, 0, window) as u64)
-        } else {
-            epoch(3000)
-        };
+        let left = if dice.chance(3, 0.34) { size.as_of - Days::new(dice.between(4, 0, window) as u64) } else { epoch(3000) };
         let buys = match dice.below(5, 100) {
             0..9 => Buys::Never,
             9..17 if !old => Buys::Once,
@@ -201,26 +193,10 @@ impl Person {
         let first_order = welcome.then(|| joined + Days::new(dice.below(7, 4)));
         let kind = kind_of(dice.below(8, 100));
         let region = [0, 0, 0, 1, 1, 2, 3, 3, 4, 4][dice.below(9, 10) as usize];
-        let home: Vec<i32> = catalog
-            .stores
-            .iter()
-            .filter(|s| s.region == region)
-            .map(|s| s.store_id)
-            .collect();
+        let home: Vec<i32> = catalog.stores.iter().filter(|s| s.region == region).map(|s| s.store_id).collect();
         // Between 0.3 and 2.9, half of it below 1.1: a few shop far more than the others.
         let pace = 0.3 + 2.6 * dice.unit(10) * dice.unit(11) + 0.5 * dice.unit(12);
-        Self {
-            id,
-            kind,
-            dice,
-            joined,
-            left,
-            first_order,
-            buys,
-            pace,
-            region,
-            home_store: dice.pick(13, &home),
-        }
+        Self { id, kind, dice, joined, left, first_order, buys, pace, region, home_store: dice.pick(13, &home) }
     }
 
     pub(crate) fn kind(&self) -> &'static Kind {
@@ -240,10 +216,7 @@ impl Person {
         if self.buys != Buys::Often || !self.is_active(day) {
             return 0.0;
         }
-        0.55 * self.kind().rate
-            * self.pace
-            * weekday_weight(self.kind(), day)
-            * month_weight(self.kind(), day)
+        0.55 * self.kind().rate * self.pace * weekday_weight(self.kind(), day) * month_weight(self.kind(), day)
     }
 
     /// May order at all on a day; standing orders ask.
@@ -264,10 +237,7 @@ impl Person {
     pub(crate) fn choose_item(&self, dice: Dice, day: NaiveDate) -> usize {
         if dice.chance(1, 0.5) {
             let n = (dice.unit(2) * dice.unit(3) * 10.0) as u64;
-            return self.item_in(
-                self.dice.part(1000 + n),
-                self.liked(self.dice.part(1000 + n)),
-            );
+            return self.item_in(self.dice.part(1000 + n), self.liked(self.dice.part(1000 + n)));
         }
         let gift_time = day.month() == 12 && dice.chance(4, 0.18);
         let category = match dice.below(5, 10) {
@@ -283,8 +253,7 @@ impl Person {
     }
 
     fn item_in(&self, dice: Dice, category: usize) -> usize {
-        category * PER_CATEGORY as usize
-            + (dice.unit(10) * dice.unit(11) * PER_CATEGORY as f64) as usize
+        category * PER_CATEGORY as usize + (dice.unit(10) * dice.unit(11) * PER_CATEGORY as f64) as usize
     }
 }
 
@@ -311,29 +280,13 @@ pub(crate) fn roster_row(person: &Person, as_of: NaiveDate) -> RosterRow {
     let (d, kind) = (person.dice.part(1), person.kind());
     let (first_name, last_name) = (d.pick(1, &FIRST_NAMES), d.pick(2, &LAST_NAMES));
     let domain = d.pick(3, &["example.com", "mail.test", "post.test"]);
-    let email = format!(
-        "{}.{}.{}@{domain}",
-        first_name.to_lowercase(),
-        last_name.to_lowercase(),
-        person.id
-    );
+    let email = format!("{}.{}.{}@{domain}", first_name.to_lowercase(), last_name.to_lowercase(), person.id);
     let phone = format!("+999{:09}", 300_000_000 + u64::from(person.id) * 37);
     // One in a hundred gave no address at all.
     let nowhere = d.chance(4, 0.01);
-    let own_region = if d.chance(5, 0.93) {
-        person.region as u64
-    } else {
-        d.below(6, REGIONS.len() as u64)
-    };
-    let code = postal_code(
-        own_region,
-        (d.unit(7) * d.unit(8) * POSTAL_PER_REGION as f64) as u64,
-    );
-    let postal_code = if d.chance(9, 0.004) {
-        "99999".to_owned()
-    } else {
-        code
-    };
+    let own_region = if d.chance(5, 0.93) { person.region as u64 } else { d.below(6, REGIONS.len() as u64) };
+    let code = postal_code(own_region, (d.unit(7) * d.unit(8) * POSTAL_PER_REGION as f64) as u64);
+    let postal_code = if d.chance(9, 0.004) { "99999".to_owned() } else { code };
     let online = d.chance(10, kind.online);
     RosterRow {
         email: (!d.chance(11, 0.03)).then_some(email),
@@ -349,9 +302,7 @@ pub(crate) fn roster_row(person: &Person, as_of: NaiveDate) -> RosterRow {
         },
         postal_code: (!nowhere && !d.chance(14, 0.02)).then_some(postal_code),
         home_store_id: (!nowhere && !d.chance(15, 0.06)).then_some(person.home_store),
-        joined_at: midnight(person.joined)
-            + d.between(16, 7 * 3600, 22 * 3600) * SECOND_US
-            + d.between(17, 0, SECOND_US),
+        joined_at: midnight(person.joined) + d.between(16, 7 * 3600, 22 * 3600) * SECOND_US + d.between(17, 0, SECOND_US),
         signup_channel: if online {
             d.pick(18, &["web", "app"])
         } else {
@@ -370,11 +321,7 @@ fn birth_date(d: Dice, kind: &Kind, as_of: NaiveDate) -> Option<NaiveDate> {
     let years = (kind.age + 26.0 * d.bell(31)).max(15.0);
     let born = as_of - Days::new((years * 365.25) as u64);
     // Forms are often filled in with 1 January.
-    if d.chance(34, 0.012) {
-        born.with_ordinal(1)
-    } else {
-        Some(born)
-    }
+    if d.chance(34, 0.012) { born.with_ordinal(1) } else { Some(born) }
 }
 
 fn kind_of(percent: u64) -> usize {
@@ -391,23 +338,13 @@ fn kind_of(percent: u64) -> usize {
 /// Monday to Sunday, with an average of 1 over the week.
 fn weekday_weight(kind: &Kind, day: NaiveDate) -> f64 {
     let average = (5.0 + 2.0 * kind.weekend) / 7.0;
-    let weight = if day.weekday().number_from_monday() >= 6 {
-        kind.weekend
-    } else {
-        1.0
-    };
+    let weight = if day.weekday().number_from_monday() >= 6 { kind.weekend } else { 1.0 };
     weight / average
 }
 
 fn month_weight(kind: &Kind, day: NaiveDate) -> f64 {
-    const MONTHS: [f64; 12] = [
-        0.90, 0.88, 0.97, 1.00, 1.03, 1.00, 0.92, 0.90, 1.00, 1.02, 1.12, 1.25,
-    ];
-    let holidays = if day.month() >= 11 {
-        kind.holidays
-    } else {
-        1.0
-    };
+    const MONTHS: [f64; 12] = [0.90, 0.88, 0.97, 1.00, 1.03, 1.00, 0.92, 0.90, 1.00, 1.02, 1.12, 1.25];
+    let holidays = if day.month() >= 11 { kind.holidays } else { 1.0 };
     MONTHS[day.month0() as usize] * holidays
 }
 
@@ -416,21 +353,17 @@ pub(crate) fn time_of_day(kind: &Kind, dice: Dice, in_store: bool) -> i64 {
     let spread = if in_store { 5.0 } else { 7.0 };
     let usual = ((kind.hour + spread * dice.bell(40)) * 3600.0) as i64 + dice.between(43, 0, 600);
     if in_store {
-        let (opens, closes) = (
-            8 * 3600 + dice.between(44, 0, 3600),
-            22 * 3600 - dice.between(45, 1, 3600),
-        );
+        let (opens, closes) = (8 * 3600 + dice.between(44, 0, 3600), 22 * 3600 - dice.between(45, 1, 3600));
         return usual.clamp(opens, closes);
     }
     usual.rem_euclid(DAY_US / SECOND_US)
 }
 
 const FIRST_NAMES: [&str; 24] = [
-    "Ada", "Ben", "Chloe", "Dan", "Elif", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kira", "Leo",
-    "Mina", "Noah", "Olga", "Pia", "Quinn", "Rosa", "Sami", "Tara", "Uma", "Vera", "Wei", "Yusuf",
+    "Ada", "Ben", "Chloe", "Dan", "Elif", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kira", "Leo", "Mina", "Noah", "Olga", "Pia",
+    "Quinn", "Rosa", "Sami", "Tara", "Uma", "Vera", "Wei", "Yusuf",
 ];
 const LAST_NAMES: [&str; 24] = [
-    "Abbott", "Berg", "Castro", "Dunn", "Ekman", "Fischer", "Gray", "Haddad", "Ito", "Jensen",
-    "Kaya", "Lopez", "Moreau", "Novak", "Olsen", "Petrov", "Quist", "Rossi", "Singh", "Tanaka",
-    "Usman", "Vogel", "Walsh", "Young",
+    "Abbott", "Berg", "Castro", "Dunn", "Ekman", "Fischer", "Gray", "Haddad", "Ito", "Jensen", "Kaya", "Lopez", "Moreau",
+    "Novak", "Olsen", "Petrov", "Quist", "Rossi", "Singh", "Tanaka", "Usman", "Vogel", "Walsh", "Young",
 ];

@@ -90,6 +90,20 @@ impl Error {
         }
     }
 
+    /// The same, naming the place of the step in the pipeline file.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        if let Self::Contract { step, .. }
+        | Self::Failed { step, .. }
+        | Self::Exhausted { step, .. }
+        | Self::Unavailable { step, .. }
+        | Self::Conflict { step, .. }
+        | Self::Internal { step, .. } = &mut self
+        {
+            *step = format!("{step} ({place})");
+        }
+        self
+    }
+
     /// What DataFusion says of a step.
     pub fn of_step(step: &str, error: DataFusionError) -> Self {
         let step = step.to_owned();

@@ -38,7 +38,10 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let file = if path.is_dir() { path.join("pipeline.yaml") } else { path.to_owned() };
     let text = std::fs::read_to_string(&file).map_err(|e| Error::Failed {
         step: "load".into(),
-        message: format!("cannot read `{}`: {e}\n  help: give a pipeline file, or a folder with a `pipeline.yaml`", file.display()),
+        message: format!(
+            "cannot read `{}`: {e}\n  help: give a pipeline file, or a folder with a `pipeline.yaml`",
+            file.display()
+        ),
     })?;
     let source = SourceText { path: file.display().to_string(), text };
     let checked = strata_spec::load(&source, &options.vars);
@@ -52,17 +55,26 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
                 Ok(pinned) => {
                     catalog.sources.insert(source.name.value.clone(), pinned);
                 }
-                Err(wrong) => match pin::unpinned(source).filter(|_| options.offline) {
+                Err(wrong) if !options.offline => diagnostics.push(*wrong),
+                Err(_) => match pin::unpinned(source) {
                     Some(table) => {
                         catalog.sources.insert(source.name.value.clone(), table);
                     }
-                    None => diagnostics.push(*wrong),
+                    None => diagnostics.push(not_typed(source)),
                 },
             }
         }
     }
     diagnostics.sort_by_key(|d| d.span);
     Ok(Loaded { source, pipeline: checked.pipeline, catalog, clock, diagnostics })
+}
+
+/// Without files and without declared columns there is nothing to hold SQL against.
+fn not_typed(source: &strata_spec::pipeline::Source) -> Diagnostic {
+    let name = &source.name.value;
+    let text = format!("the columns of `{name}` are not declared and its files are not there, so no SQL was checked");
+    Diagnostic::warning(strata_plan::codes::FILE_COLUMNS, source.path.span, text)
+        .help(format!("set the variables of its path with `-p`, or declare `columns:` for `{name}`"))
 }
 
 /// `as_of`: the file's, else `--as-of`, else the start of today in the pipeline's zone.
@@ -74,7 +86,10 @@ fn clock_of(pipeline: &Pipeline, given: Option<DateTime<Utc>>) -> Clock {
         (AsOf::Run, None) => {
             let today = strata_runtime::clock::now().with_timezone(&timezone).date_naive();
             let start = today.and_time(NaiveTime::MIN);
-            timezone.from_local_datetime(&start).earliest().map_or_else(|| Utc.from_utc_datetime(&start), |t| t.with_timezone(&Utc))
+            timezone
+                .from_local_datetime(&start)
+                .earliest()
+                .map_or_else(|| Utc.from_utc_datetime(&start), |t| t.with_timezone(&Utc))
         }
     };
     Clock { as_of, timezone }

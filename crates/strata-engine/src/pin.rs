@@ -38,11 +38,16 @@ pub(crate) fn pin(source: &Source) -> Result<PinnedTable, Box<Diagnostic>> {
             ReadFormat::Parquet => parquet_footer(path),
             ReadFormat::Csv => csv_header(path, source),
         }
-        .map_err(|e| wrong(format!("`{}` cannot be read: {e}", path.display()), "is the file whole, and of the declared format?"))?;
+        .map_err(|e| {
+            wrong(format!("`{}` cannot be read: {e}", path.display()), "is the file whole, and of the declared format?")
+        })?;
         schema = Some(match schema {
             None => file_schema,
             Some(known) => merged(known, &file_schema).map_err(|e| {
-                wrong(format!("`{}` does not fit the files before it: {e}", path.display()), "files of one source have one type a column")
+                wrong(
+                    format!("`{}` does not fit the files before it: {e}", path.display()),
+                    "files of one source have one type a column",
+                )
             })?,
         });
         let meta = std::fs::metadata(path).map_err(|e| wrong(format!("`{}`: {e}", path.display()), "check its permissions"))?;
@@ -134,7 +139,9 @@ fn plain(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().map(|f| {
         let data_type = match f.data_type() {
             DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
-            DataType::Dictionary(_, v) if matches!(v.as_ref(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => DataType::Utf8,
+            DataType::Dictionary(_, v) if matches!(v.as_ref(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+                DataType::Utf8
+            }
             DataType::Timestamp(_, _) => DataType::Timestamp(TimeUnit::Microsecond, None),
             other => other.clone(),
         };

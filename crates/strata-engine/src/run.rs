@@ -22,7 +22,7 @@ use strata_plan::{Compiled, Solved};
 use strata_publish::{Base, Manifest, Receipt, stored_schema};
 use strata_runtime::clock::{self, Stopwatch};
 use strata_runtime::store::{self, Place};
-use strata_spec::pipeline;
+use strata_spec::{SourceText, pipeline};
 
 /// How a run is done.
 #[derive(Debug, Clone)]
@@ -40,6 +40,7 @@ pub(crate) struct Run<'a> {
     pub(crate) solved: Solved,
     pub(crate) report: RunReport,
     progress: &'a dyn Progress,
+    source: &'a SourceText,
     work: Place,
     sources: BTreeMap<String, SourceRows>,
     spilled: u64,
@@ -48,12 +49,7 @@ pub(crate) struct Run<'a> {
 }
 
 /// Runs a loaded pipeline. The report is also given when the run fails, in the second place. Errors: as [`Error`] says.
-pub async fn run(
-    loaded: &Loaded,
-    runner: &dyn Runner,
-    options: &RunOptions,
-    progress: &dyn Progress,
-) -> (Result<()>, RunReport) {
+pub async fn run(loaded: &Loaded, runner: &dyn Runner, options: &RunOptions, progress: &dyn Progress) -> (Result<()>, RunReport) {
     let watch = Stopwatch::start();
     let run_id = clock::run_id();
     let mut report = RunReport {
@@ -128,6 +124,7 @@ async fn prepare_and_run(
         solved: Solved::default(),
         report: std::mem::take(report),
         progress,
+        source: &loaded.source,
         work,
         sources: BTreeMap::new(),
         spilled: 0,
@@ -162,7 +159,11 @@ impl Run<'_> {
             let (label, rows) = (step.label(), self.rows_to_read(step));
             self.progress.event(Event::Started { index: i + 1, of: steps.len(), label: label.clone(), rows });
             let before = self.spilled;
-            let detail = self.step(step, &mut tables).await?;
+            let place = step.span(self.compiled.pipeline()).map(|span| self.source.place(span));
+            let detail = self.step(step, &mut tables).await.map_err(|e| match place {
+                Some(place) => e.at(&place),
+                None => e,
+            })?;
             let took = watch.elapsed();
             self.report.steps.push(StepReport {
                 label: label.clone(),

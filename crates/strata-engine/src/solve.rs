@@ -198,13 +198,7 @@ async fn sums(run: &mut Run<'_>, step: &str, name: &str, clusters: &Clusters) ->
     ClusterSums::from_parts(counts, &sums).map_err(|e| Error::Internal { step: step.to_owned(), message: e.to_string() })
 }
 
-async fn farthest(
-    run: &mut Run<'_>,
-    step: &str,
-    segmentation: &Segmentation,
-    clusters: &Clusters,
-    n: usize,
-) -> Result<Vec<Far>> {
+async fn farthest(run: &mut Run<'_>, step: &str, segmentation: &Segmentation, clusters: &Clusters, n: usize) -> Result<Vec<Far>> {
     let key = run.compiled.pipeline().entity(&segmentation.entity.value).map(|e| e.key.value.clone()).unwrap_or_default();
     let name = &segmentation.name.value;
     let plan = run.planned(step, run.compiled.kmeans_farthest(name, clusters, &key, n))?;
@@ -221,10 +215,7 @@ async fn farthest(
 }
 
 fn points(batches: &[RecordBatch], d: usize) -> Vec<f64> {
-    batches
-        .iter()
-        .flat_map(|b| (0..b.num_rows()).flat_map(move |row| (0..d).map(move |i| float(b, i, row))))
-        .collect()
+    batches.iter().flat_map(|b| (0..b.num_rows()).flat_map(move |row| (0..d).map(move |i| float(b, i, row)))).collect()
 }
 
 impl Run<'_> {

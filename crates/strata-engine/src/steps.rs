@@ -2,6 +2,7 @@
 
 use strata_plan::Compiled;
 use strata_spec::pipeline::{Method, Rows};
+use strata_spec::{Pipeline, Span};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,20 @@ impl PlannedStep {
             Self::Wave(n) => format!("panel {n}"),
             Self::Write(n) => format!("write {n}"),
             Self::Commit => "commit outputs".to_owned(),
+        }
+    }
+}
+
+impl PlannedStep {
+    /// Where the pipeline file declares what the step makes.
+    pub fn span(&self, pipeline: &Pipeline) -> Option<Span> {
+        match self {
+            Self::Table(n) => pipeline.table(n).map(|t| t.name.span),
+            Self::Attributes(n) => pipeline.entity(n).map(|e| e.name.span),
+            Self::Solve(n) => pipeline.segmentation(n).map(|s| s.name.span),
+            Self::Wave(n) => pipeline.wave(n).map(|w| w.name.span),
+            Self::Write(n) => pipeline.outputs.iter().find(|o| o.name.value == *n).map(|o| o.name.span),
+            Self::Commit => None,
         }
     }
 }

@@ -77,29 +77,17 @@ pub struct Allocation {
 /// Errors: `Bounds` if min > max; `EmptySample` if n = 0, `Minima` if the minima need more than n (both only with
 /// `Rebalance`: `Keep` answers those too); `TooManyRows` beyond 2^64 rows.
 pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
-    let &Request {
-        sample,
-        sizes,
-        min,
-        max,
-        ..
-    } = request;
+    let &Request { sample, sizes, min, max, .. } = request;
     if let Some(max) = max.filter(|&max| max < min) {
         return Err(Error::Bounds { min, max });
     }
-    sizes
-        .iter()
-        .try_fold(0u64, |sum, &size| sum.checked_add(size))
-        .ok_or(Error::TooManyRows)?;
+    sizes.iter().try_fold(0u64, |sum, &size| sum.checked_add(size)).ok_or(Error::TooManyRows)?;
     let shares: Vec<u64> = match request.shares {
         Shares::Proportional => sizes.to_vec(),
         Shares::Equal => sizes.iter().map(|&size| u64::from(size > 0)).collect(),
     };
     let lower: Vec<u64> = sizes.iter().map(|&size| size.min(min)).collect();
-    let upper: Vec<u64> = sizes
-        .iter()
-        .map(|&size| size.min(max.unwrap_or(size)))
-        .collect();
+    let upper: Vec<u64> = sizes.iter().map(|&size| size.min(max.unwrap_or(size))).collect();
     let (rows, outside) = match request.after_bounds {
         AfterBounds::Keep => keep(&share_out(&shares, sample), &lower, &upper),
         AfterBounds::Rebalance => {
@@ -109,19 +97,12 @@ pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
             }
             if minima > sample {
                 let strata = sizes.iter().filter(|&&size| size > 0).count();
-                return Err(Error::Minima {
-                    min,
-                    strata,
-                    minima,
-                    sample,
-                });
+                return Err(Error::Minima { min, strata, minima, sample });
             }
             rebalance(sample.min(upper.iter().sum()), &shares, &lower, &upper)
         }
     };
-    let total = rows
-        .iter()
-        .fold(0u64, |sum, &rows| sum.saturating_add(rows));
+    let total = rows.iter().fold(0u64, |sum, &rows| sum.saturating_add(rows));
     let bounded = (0..rows.len())
         .filter(|&h| outside[h])
         .map(|h| {
@@ -133,13 +114,7 @@ pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
             (h, bound)
         })
         .collect();
-    Ok(Allocation {
-        rows,
-        total,
-        shortfall: sample.saturating_sub(total),
-        excess: total.saturating_sub(sample),
-        bounded,
-    })
+    Ok(Allocation { rows, total, shortfall: sample.saturating_sub(total), excess: total.saturating_sub(sample), bounded })
 }
 
 /// Shares `n` out by `weights` (any scale): ⌊n·w/Σw⌋ each, what is left over one each to the greatest remainders, ties to
@@ -150,21 +125,12 @@ pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
 ///
 /// Source: Hare–Niemeyer.
 pub fn largest_remainder(weights: &[f64], n: u64) -> Result<Vec<u64>> {
-    if let Some(index) = weights
-        .iter()
-        .position(|weight| !weight.is_finite() || *weight < 0.0)
-    {
-        return Err(Error::Share {
-            index,
-            value: weights[index],
-        });
+    if let Some(index) = weights.iter().position(|weight| !weight.is_finite() || *weight < 0.0) {
+        return Err(Error::Share { index, value: weights[index] });
     }
     let greatest = weights.iter().copied().fold(0.0, f64::max);
     if greatest == 0.0 {
-        return Err(Error::Share {
-            index: 0,
-            value: 0.0,
-        });
+        return Err(Error::Share { index: 0, value: 0.0 });
     }
     // Two steps, because neither the power nor its inverse need be a float when the weights are near the ends.
     let exponent = power_of_two_above(greatest);
@@ -172,34 +138,18 @@ pub fn largest_remainder(weights: &[f64], n: u64) -> Result<Vec<u64>> {
         let halfway = weight * 2f64.powi(-exponent / 2);
         (halfway * 2f64.powi(-exponent - (-exponent / 2)) * 2f64.powi(62)).round() as u128
     };
-    Ok(share_out_wide(
-        &weights
-            .iter()
-            .map(|&weight| units(weight))
-            .collect::<Vec<_>>(),
-        n,
-    ))
+    Ok(share_out_wide(&weights.iter().map(|&weight| units(weight)).collect::<Vec<_>>(), n))
 }
 
 /// The least e with `x` < 2^e.
 fn power_of_two_above(x: f64) -> i32 {
     let exponent = ((x.to_bits() >> 52) & 0x7ff) as i32;
-    if exponent == 0 {
-        -1022
-    } else {
-        exponent - 1022
-    }
+    if exponent == 0 { -1022 } else { exponent - 1022 }
 }
 
 /// Largest remainder over whole shares; all 0 if the shares are.
 fn share_out(shares: &[u64], n: u64) -> Vec<u64> {
-    share_out_wide(
-        &shares
-            .iter()
-            .map(|&share| u128::from(share))
-            .collect::<Vec<_>>(),
-        n,
-    )
+    share_out_wide(&shares.iter().map(|&share| u128::from(share)).collect::<Vec<_>>(), n)
 }
 
 /// INVARIANT: shares are below 2^64, so `n · share` fits.
@@ -209,10 +159,7 @@ fn share_out_wide(shares: &[u128], n: u64) -> Vec<u64> {
         return vec![0; shares.len()];
     }
     let n = u128::from(n);
-    let mut rows: Vec<u64> = shares
-        .iter()
-        .map(|share| (n * share / total) as u64)
-        .collect();
+    let mut rows: Vec<u64> = shares.iter().map(|share| (n * share / total) as u64).collect();
     let left_over = n as u64 - rows.iter().sum::<u64>();
     let mut order: Vec<usize> = (0..shares.len()).collect();
     // A stable sort, so ties stay in the order of the strata. Fewer rows are left over than there are shares with a
@@ -227,14 +174,8 @@ fn share_out_wide(shares: &[u128], n: u64) -> Vec<u64> {
 /// Each quota moved into its bounds on its own; and which were outside.
 fn keep(quotas: &[u64], lower: &[u64], upper: &[u64]) -> (Vec<u64>, Vec<bool>) {
     // A maximum below a stratum's size never is below its minimum: min ≤ max was checked.
-    let rows: Vec<u64> = (0..quotas.len())
-        .map(|h| quotas[h].clamp(lower[h], upper[h]))
-        .collect();
-    let outside = rows
-        .iter()
-        .zip(quotas)
-        .map(|(row, quota)| row != quota)
-        .collect();
+    let rows: Vec<u64> = (0..quotas.len()).map(|h| quotas[h].clamp(lower[h], upper[h])).collect();
+    let outside = rows.iter().zip(quotas).map(|(row, quota)| row != quota).collect();
     (rows, outside)
 }
 
@@ -247,19 +188,12 @@ fn rebalance(n: u64, shares: &[u64], lower: &[u64], upper: &[u64]) -> (Vec<u64>,
         let free: Vec<usize> = (0..shares.len()).filter(|&h| !is_fixed[h]).collect();
         let share_total: u128 = free.iter().map(|&h| u128::from(shares[h])).sum();
         // How far, in units of 1/share_total of a row, each stratum's quota is below its minimum or above its maximum.
-        let lack = |h: usize| {
-            (u128::from(lower[h]) * share_total).saturating_sub(left * u128::from(shares[h]))
-        };
-        let surplus = |h: usize| {
-            (left * u128::from(shares[h])).saturating_sub(u128::from(upper[h]) * share_total)
-        };
+        let lack = |h: usize| (u128::from(lower[h]) * share_total).saturating_sub(left * u128::from(shares[h]));
+        let surplus = |h: usize| (left * u128::from(shares[h])).saturating_sub(u128::from(upper[h]) * share_total);
         let lacking: u128 = free.iter().map(|&h| lack(h)).sum();
         let exceeding: u128 = free.iter().map(|&h| surplus(h)).sum();
         if lacking == 0 && exceeding == 0 {
-            let quotas = share_out(
-                &free.iter().map(|&h| shares[h]).collect::<Vec<_>>(),
-                left as u64,
-            );
+            let quotas = share_out(&free.iter().map(|&h| shares[h]).collect::<Vec<_>>(), left as u64);
             for (&h, quota) in free.iter().zip(quotas) {
                 rows[h] = quota;
             }
@@ -283,42 +217,20 @@ mod tests {
     use proptest::prelude::*;
 
     fn request(sample: u64, sizes: &[u64]) -> Request<'_> {
-        Request {
-            sample,
-            sizes,
-            shares: Shares::Proportional,
-            min: 0,
-            max: None,
-            after_bounds: AfterBounds::Rebalance,
-        }
+        Request { sample, sizes, shares: Shares::Proportional, min: 0, max: None, after_bounds: AfterBounds::Rebalance }
     }
 
     #[test]
     fn keep_is_the_rule_of_the_workload() -> Result<()> {
         let sizes = [3, 1000, 40, 40, 0];
-        let kept = allocate(&Request {
-            min: 5,
-            after_bounds: AfterBounds::Keep,
-            ..request(21, &sizes)
-        })?;
+        let kept = allocate(&Request { min: 5, after_bounds: AfterBounds::Keep, ..request(21, &sizes) })?;
         // 21·40/1083 = 0.776 twice, 21·3/1083 = 0.06, 21·1000/1083 = 19.39: the two left over go to the 40s.
         assert_eq!(kept.rows, [3, 19, 5, 5, 0]);
         assert_eq!((kept.total, kept.excess, kept.shortfall), (32, 11, 0));
-        assert_eq!(
-            kept.bounded,
-            [(0, Bound::Size), (2, Bound::Min), (3, Bound::Min)]
-        );
-        let capped = allocate(&Request {
-            max: Some(10),
-            after_bounds: AfterBounds::Keep,
-            ..request(21, &sizes)
-        })?;
+        assert_eq!(kept.bounded, [(0, Bound::Size), (2, Bound::Min), (3, Bound::Min)]);
+        let capped = allocate(&Request { max: Some(10), after_bounds: AfterBounds::Keep, ..request(21, &sizes) })?;
         assert_eq!((capped.rows, capped.shortfall), (vec![0, 10, 1, 1, 0], 9));
-        let nobody = allocate(&Request {
-            min: 2,
-            after_bounds: AfterBounds::Keep,
-            ..request(0, &sizes)
-        })?;
+        let nobody = allocate(&Request { min: 2, after_bounds: AfterBounds::Keep, ..request(0, &sizes) })?;
         assert_eq!(nobody.rows, [2, 2, 2, 2, 0]);
         Ok(())
     }
@@ -326,32 +238,13 @@ mod tests {
     #[test]
     fn rebalance_gives_exactly_n_or_says_what_is_missing() -> Result<()> {
         let sizes = [3, 1000, 40, 40, 0];
-        let rows = allocate(&Request {
-            min: 5,
-            ..request(21, &sizes)
-        })?
-        .rows;
+        let rows = allocate(&Request { min: 5, ..request(21, &sizes) })?.rows;
         assert_eq!(rows, [3, 8, 5, 5, 0]);
-        let short = allocate(&Request {
-            max: Some(10),
-            ..request(50, &sizes)
-        })?;
-        assert_eq!(
-            (short.rows, short.total, short.shortfall),
-            (vec![3, 10, 10, 10, 0], 33, 17)
-        );
-        assert_eq!(
-            short.bounded,
-            [(1, Bound::Max), (2, Bound::Max), (3, Bound::Max)]
-        );
-        let all = allocate(&Request {
-            shares: Shares::Equal,
-            ..request(15, &[3, 4, 9])
-        })?;
-        assert_eq!(
-            (all.rows, all.bounded),
-            (vec![3, 4, 8], vec![(0, Bound::Size), (1, Bound::Size)])
-        );
+        let short = allocate(&Request { max: Some(10), ..request(50, &sizes) })?;
+        assert_eq!((short.rows, short.total, short.shortfall), (vec![3, 10, 10, 10, 0], 33, 17));
+        assert_eq!(short.bounded, [(1, Bound::Max), (2, Bound::Max), (3, Bound::Max)]);
+        let all = allocate(&Request { shares: Shares::Equal, ..request(15, &[3, 4, 9]) })?;
+        assert_eq!((all.rows, all.bounded), (vec![3, 4, 8], vec![(0, Bound::Size), (1, Bound::Size)]));
         assert_eq!(allocate(&request(5, &[]))?.shortfall, 5);
         Ok(())
     }
@@ -369,38 +262,14 @@ mod tests {
 
     #[test]
     fn impossible_requests_name_the_numbers() {
-        let minima = allocate(&Request {
-            min: 5,
-            ..request(12, &[3, 10, 10, 0])
-        });
-        assert_eq!(
-            minima.err(),
-            Some(Error::Minima {
-                min: 5,
-                strata: 3,
-                minima: 13,
-                sample: 12
-            })
-        );
-        let bounds = allocate(&Request {
-            min: 5,
-            max: Some(4),
-            ..request(12, &[3])
-        });
+        let minima = allocate(&Request { min: 5, ..request(12, &[3, 10, 10, 0]) });
+        assert_eq!(minima.err(), Some(Error::Minima { min: 5, strata: 3, minima: 13, sample: 12 }));
+        let bounds = allocate(&Request { min: 5, max: Some(4), ..request(12, &[3]) });
         assert_eq!(bounds.err(), Some(Error::Bounds { min: 5, max: 4 }));
         assert_eq!(allocate(&request(0, &[3])).err(), Some(Error::EmptySample));
-        assert_eq!(
-            allocate(&request(1, &[u64::MAX, 1])).err(),
-            Some(Error::TooManyRows)
-        );
-        assert!(matches!(
-            largest_remainder(&[1.0, -1.0], 1),
-            Err(Error::Share { index: 1, .. })
-        ));
-        assert!(matches!(
-            largest_remainder(&[0.0], 1),
-            Err(Error::Share { .. })
-        ));
+        assert_eq!(allocate(&request(1, &[u64::MAX, 1])).err(), Some(Error::TooManyRows));
+        assert!(matches!(largest_remainder(&[1.0, -1.0], 1), Err(Error::Share { index: 1, .. })));
+        assert!(matches!(largest_remainder(&[0.0], 1), Err(Error::Share { .. })));
     }
 
     proptest! {

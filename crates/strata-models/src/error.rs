@@ -20,9 +20,7 @@ pub enum Kind {
 #[non_exhaustive]
 pub enum Error {
     /// Bytes that are not the state they were said to be.
-    #[error(
-        "the stored state of {what} cannot be read: {detail}; delete it and run again to rebuild it"
-    )]
+    #[error("the stored state of {what} cannot be read: {detail}; delete it and run again to rebuild it")]
     Corrupt {
         /// Which state was read.
         what: &'static str,
@@ -54,9 +52,7 @@ pub enum Error {
     #[error("the sample size is 0; raise `sample`")]
     EmptySample,
     /// Bounds that exclude each other.
-    #[error(
-        "the minimum of {min} rows a stratum is above the maximum of {max}; lower `min` or raise `max`"
-    )]
+    #[error("the minimum of {min} rows a stratum is above the maximum of {max}; lower `min` or raise `max`")]
     Bounds {
         /// The minimum asked for.
         min: u64,
@@ -106,9 +102,7 @@ pub enum Error {
     #[error("there are no rows to weight")]
     NoRows,
     /// A target that is no count.
-    #[error(
-        "the target of level `{level}` of margin `{margin}` is {target}; targets must be finite and not negative"
-    )]
+    #[error("the target of level `{level}` of margin `{margin}` is {target}; targets must be finite and not negative")]
     Target {
         /// The margin.
         margin: String,
@@ -158,9 +152,7 @@ pub enum Error {
         rows: u64,
     },
     /// Rows without a level.
-    #[error(
-        "{rows} rows have no value for margin `{margin}`; give them a level of their own or fill them in"
-    )]
+    #[error("{rows} rows have no value for margin `{margin}`; give them a level of their own or fill them in")]
     NullLevel {
         /// The margin.
         margin: String,
@@ -168,9 +160,7 @@ pub enum Error {
         rows: u64,
     },
     /// Rows at a level without a target.
-    #[error(
-        "{rows} rows have level `{level}` of margin `{margin}`, which has no target; add a target or merge the level"
-    )]
+    #[error("{rows} rows have level `{level}` of margin `{margin}`, which has no target; add a target or merge the level")]
     UntargetedLevel {
         /// The margin.
         margin: String,
@@ -180,9 +170,7 @@ pub enum Error {
         rows: u64,
     },
     /// A base weight that is no weight.
-    #[error(
-        "the base weights of {rows} rows (cell {cell}) add up to {weight}; base weights must be finite and above 0"
-    )]
+    #[error("the base weights of {rows} rows (cell {cell}) add up to {weight}; base weights must be finite and above 0")]
     BaseWeight {
         /// Position of the cell.
         cell: usize,
@@ -212,9 +200,7 @@ pub enum Error {
         relative: f64,
     },
     /// A feature that is NaN or infinite.
-    #[error(
-        "feature {feature} of point {point} is {value}; features must be finite: fill or filter nulls first"
-    )]
+    #[error("feature {feature} of point {point} is {value}; features must be finite: fill or filter nulls first")]
     Feature {
         /// Position of the point.
         point: usize,
@@ -265,11 +251,9 @@ impl Error {
             | Error::BaseWeight { .. }
             | Error::NotConverged { .. }
             | Error::Feature { .. } => Kind::Contract,
-            Error::Corrupt { .. }
-            | Error::Shape { .. }
-            | Error::TileTotal { .. }
-            | Error::TooManyRows
-            | Error::Score { .. } => Kind::Internal,
+            Error::Corrupt { .. } | Error::Shape { .. } | Error::TileTotal { .. } | Error::TooManyRows | Error::Score { .. } => {
+                Kind::Internal
+            }
         }
     }
 }

@@ -187,10 +187,7 @@ impl Sum {
                 for _ in 0..tag {
                     let part = f64::from_le_bytes(reader::take(bytes, WHAT)?);
                     if !part.is_finite() {
-                        return Err(Error::Corrupt {
-                            what: WHAT,
-                            detail: "a part of it is not finite",
-                        });
+                        return Err(Error::Corrupt { what: WHAT, detail: "a part of it is not finite" });
                     }
                     sum.add(part);
                 }
@@ -198,10 +195,7 @@ impl Sum {
             TAG_CHUNKS => sum.0 = Repr::Many(Box::new(Chunks::read(bytes, WHAT)?)),
             TAG_NOT_FINITE => sum.add(f64::from_le_bytes(reader::take(bytes, WHAT)?)),
             _ => {
-                return Err(Error::Corrupt {
-                    what: WHAT,
-                    detail: "its first byte is unknown",
-                });
+                return Err(Error::Corrupt { what: WHAT, detail: "its first byte is unknown" });
             }
         }
         Ok(sum)
@@ -209,11 +203,7 @@ impl Sum {
 
     /// Bytes on the heap, beyond `size_of::<Sum>()`: 0 for a short sum.
     pub fn heap_bytes(&self) -> usize {
-        if matches!(self.0, Repr::Many(_)) {
-            size_of::<Chunks>()
-        } else {
-            0
-        }
+        if matches!(self.0, Repr::Many(_)) { size_of::<Chunks>() } else { 0 }
     }
 
     /// What the short form cannot take: a fifth part, a huge number, an infinity or NaN.
@@ -300,10 +290,7 @@ impl Expansion {
     /// The expansion with the same exact sum as `floats`, at most [`FEW`] + 1 of them (Shewchuk's GROW-EXPANSION, one
     /// float at a time).
     fn of(floats: &[f64]) -> Self {
-        let mut grown = Expansion {
-            len: 0,
-            floats: [0.0; FEW + 1],
-        };
+        let mut grown = Expansion { len: 0, floats: [0.0; FEW + 1] };
         for &float in floats {
             let mut top = float;
             let mut len = 0;
@@ -331,10 +318,7 @@ impl Expansion {
                 rest = error;
             }
         }
-        let mut up = Expansion {
-            len: 0,
-            floats: [0.0; FEW + 1],
-        };
+        let mut up = Expansion { len: 0, floats: [0.0; FEW + 1] };
         for &float in down[..count].iter().rev() {
             let (sum, error) = two_sum(float, rest);
             rest = sum;
@@ -418,26 +402,16 @@ mod tests {
     fn ties_go_to_even_unless_something_lies_below() {
         let half = f64::EPSILON / 2.0;
         assert_eq!(sum(&[1.0, half]).value(), 1.0);
-        assert_eq!(
-            sum(&[1.0 + f64::EPSILON, half]).value(),
-            1.0 + 2.0 * f64::EPSILON
-        );
+        assert_eq!(sum(&[1.0 + f64::EPSILON, half]).value(), 1.0 + 2.0 * f64::EPSILON);
         assert_eq!(sum(&[1.0, half, 1e-300]).value(), 1.0 + f64::EPSILON);
         assert_eq!(sum(&[1.0, half, -1e-300]).value(), 1.0);
     }
 
     #[test]
     fn what_is_not_finite_has_rules() {
-        assert!(
-            sum(&[f64::INFINITY, f64::NEG_INFINITY, 1.0])
-                .value()
-                .is_nan()
-        );
+        assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY, 1.0]).value().is_nan());
         assert!(sum(&[f64::NAN, f64::INFINITY]).value().is_nan());
-        assert_eq!(
-            sum(&[1.0, f64::NEG_INFINITY, 1e308]).value(),
-            f64::NEG_INFINITY
-        );
+        assert_eq!(sum(&[1.0, f64::NEG_INFINITY, 1e308]).value(), f64::NEG_INFINITY);
         assert_eq!(sum(&[f64::MAX, f64::MAX]).value(), f64::INFINITY);
         assert_eq!(sum(&[f64::MAX, f64::MAX, -f64::MAX]).value(), f64::MAX);
         assert_eq!(sum(&[-0.0, -0.0]).value().to_bits(), 0);
@@ -446,19 +420,8 @@ mod tests {
 
     #[test]
     fn garbage_is_refused() {
-        for bytes in [
-            &[][..],
-            &[7],
-            &[1, 0],
-            &[5, 2, 0, 0],
-            &[5, 0, 60, 20],
-            &[0, 0],
-            &[1, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f],
-        ] {
-            assert!(
-                matches!(Sum::from_bytes(bytes), Err(Error::Corrupt { .. })),
-                "{bytes:?}"
-            );
+        for bytes in [&[][..], &[7], &[1, 0], &[5, 2, 0, 0], &[5, 0, 60, 20], &[0, 0], &[1, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f]] {
+            assert!(matches!(Sum::from_bytes(bytes), Err(Error::Corrupt { .. })), "{bytes:?}");
         }
     }
 }

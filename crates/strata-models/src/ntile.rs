@@ -43,12 +43,7 @@ impl<T: Clone> TileCuts<T> {
         if bins == 0 {
             return Err(Error::NoTiles);
         }
-        Ok(TileCuts {
-            bins,
-            total,
-            pushed: 0,
-            cuts: Vec::new(),
-        })
+        Ok(TileCuts { bins, total, pushed: 0, cuts: Vec::new() })
     }
 
     /// The next value and its rows; a value of 0 rows is nothing.
@@ -62,22 +57,14 @@ impl<T: Clone> TileCuts<T> {
                 break;
             }
             let rows_below = rank - before;
-            self.cuts.push(Cut {
-                value: value.clone(),
-                rows_below,
-                rows_of_value: rows,
-                rank,
-            });
+            self.cuts.push(Cut { value: value.clone(), rows_below, rows_of_value: rows, rank });
         }
     }
 
     /// The bins − 1 cuts in order; none if there are no rows. Errors: `TileTotal` if the rows pushed are not `total`.
     pub fn finish(self) -> Result<Vec<Cut<T>>> {
         if self.pushed != self.total {
-            return Err(Error::TileTotal {
-                declared: self.total,
-                pushed: self.pushed,
-            });
+            return Err(Error::TileTotal { declared: self.total, pushed: self.pushed });
         }
         Ok(self.cuts)
     }
@@ -122,22 +109,10 @@ mod tests {
                     }
                     let cuts = cuts.finish()?;
                     assert_eq!(cuts.len(), if total == 0 { 0 } else { bins as usize - 1 });
-                    let with_keys: Vec<_> = cuts
-                        .iter()
-                        .map(|cut| (cut.value, cut.value * tied + cut.rows_below - 1))
-                        .collect();
-                    let tiles: Vec<_> = (0..total)
-                        .map(|row| tile_of(&with_keys, |cut| (row / tied, row) > *cut))
-                        .collect();
-                    assert_eq!(
-                        tiles,
-                        expected(total, bins),
-                        "{total} rows, {bins} bins, {tied} tied"
-                    );
-                    assert!(
-                        cuts.iter()
-                            .all(|cut| cut.rank == cut.value * tied + cut.rows_below)
-                    );
+                    let with_keys: Vec<_> = cuts.iter().map(|cut| (cut.value, cut.value * tied + cut.rows_below - 1)).collect();
+                    let tiles: Vec<_> = (0..total).map(|row| tile_of(&with_keys, |cut| (row / tied, row) > *cut)).collect();
+                    assert_eq!(tiles, expected(total, bins), "{total} rows, {bins} bins, {tied} tied");
+                    assert!(cuts.iter().all(|cut| cut.rank == cut.value * tied + cut.rows_below));
                 }
             }
         }
@@ -151,15 +126,7 @@ mod tests {
         cuts.push(&"nobody", 0);
         cuts.push(&"b", 2);
         let cuts = cuts.finish()?;
-        assert_eq!(
-            cuts,
-            [Cut {
-                value: "a",
-                rows_below: 2,
-                rows_of_value: 2,
-                rank: 2
-            }]
-        );
+        assert_eq!(cuts, [Cut { value: "a", rows_below: 2, rows_of_value: 2, rank: 2 }]);
         assert!(cuts[0].is_between_values());
         Ok(())
     }
@@ -169,13 +136,7 @@ mod tests {
         assert_eq!(TileCuts::<u8>::new(4, 0).err(), Some(Error::NoTiles));
         let mut cuts = TileCuts::new(4, 2)?;
         cuts.push(&1, 3);
-        assert_eq!(
-            cuts.finish().err(),
-            Some(Error::TileTotal {
-                declared: 4,
-                pushed: 3
-            })
-        );
+        assert_eq!(cuts.finish().err(), Some(Error::TileTotal { declared: 4, pushed: 3 }));
         Ok(())
     }
 }

@@ -192,12 +192,7 @@ pub fn rake(margins: &[Margin], cells: &[Cell], options: &Options) -> Result<Rak
         total: problem.total,
         iterations,
         relative_difference_max: worst.relative,
-        worst: Worst {
-            margin: margin.name.clone(),
-            level: level.name.clone(),
-            target: worst.target,
-            achieved: worst.achieved,
-        },
+        worst: Worst { margin: margin.name.clone(), level: level.name.clone(), target: worst.target, achieved: worst.achieved },
         converged,
         dropped: problem.dropped,
     })
@@ -221,13 +216,7 @@ impl Problem {
                 .targets
                 .iter()
                 .zip(&achieved)
-                .map(|(&target, achieved)| {
-                    if target == 0.0 {
-                        1.0
-                    } else {
-                        target / achieved.value()
-                    }
-                })
+                .map(|(&target, achieved)| if target == 0.0 { 1.0 } else { target / achieved.value() })
                 .collect();
             if ratios.iter().any(|ratio| !ratio.is_finite()) {
                 return false;
@@ -242,12 +231,7 @@ impl Problem {
     /// Sum of the weights at each level of a margin.
     fn achieved(&self, margin: usize) -> Vec<Sum> {
         let mut sums = vec![Sum::new(); self.margins[margin].targets.len()];
-        for ((&code, base), factor) in self.margins[margin]
-            .codes
-            .iter()
-            .zip(&self.weights)
-            .zip(&self.factors)
-        {
+        for ((&code, base), factor) in self.margins[margin].codes.iter().zip(&self.weights).zip(&self.factors) {
             sums[code as usize].add(base * factor);
         }
         sums
@@ -255,27 +239,13 @@ impl Problem {
 
     /// The level with the greatest relative difference, the first of equals. Levels with target 0 have no rows.
     fn worst(&self) -> Distance {
-        let mut worst = Distance {
-            margin: 0,
-            level: 0,
-            target: self.total,
-            achieved: self.total,
-            relative: -1.0,
-        };
+        let mut worst = Distance { margin: 0, level: 0, target: self.total, achieved: self.total, relative: -1.0 };
         for (margin, fitted) in self.margins.iter().enumerate() {
-            for (level, (&target, achieved)) in
-                fitted.targets.iter().zip(self.achieved(margin)).enumerate()
-            {
+            for (level, (&target, achieved)) in fitted.targets.iter().zip(self.achieved(margin)).enumerate() {
                 let achieved = achieved.value();
                 let relative = (achieved - target).abs() / target;
                 if target > 0.0 && relative > worst.relative {
-                    worst = Distance {
-                        margin,
-                        level,
-                        target,
-                        achieved,
-                        relative,
-                    };
+                    worst = Distance { margin, level, target, achieved, relative };
                 }
             }
         }

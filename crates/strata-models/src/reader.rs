@@ -4,10 +4,7 @@ use crate::{Error, Result};
 
 /// Takes the first `N` bytes off `bytes`. Errors: `Corrupt` if there are fewer.
 pub(crate) fn take<const N: usize>(bytes: &mut &[u8], what: &'static str) -> Result<[u8; N]> {
-    let (head, tail) = bytes.split_first_chunk::<N>().ok_or(Error::Corrupt {
-        what,
-        detail: "it ends too early",
-    })?;
+    let (head, tail) = bytes.split_first_chunk::<N>().ok_or(Error::Corrupt { what, detail: "it ends too early" })?;
     *bytes = tail;
     Ok(*head)
 }
@@ -19,12 +16,5 @@ pub(crate) fn take_i64(bytes: &mut &[u8], what: &'static str) -> Result<i64> {
 
 /// Checks that nothing is left. Errors: `Corrupt`.
 pub(crate) fn end(bytes: &[u8], what: &'static str) -> Result<()> {
-    if bytes.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Corrupt {
-            what,
-            detail: "bytes are left over",
-        })
-    }
+    if bytes.is_empty() { Ok(()) } else { Err(Error::Corrupt { what, detail: "bytes are left over" }) }
 }

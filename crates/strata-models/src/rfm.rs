@@ -50,9 +50,7 @@ pub fn name_of(r: u8, fm: u8) -> Option<&'static str> {
 /// The name of the scores. Errors: `Score` if one is outside 1 to 5.
 pub fn name(r: u8, f: u8, m: u8) -> Result<&'static str> {
     let is_score = |score: u8| (1..=5).contains(&score);
-    name_of(r, fm(f, m))
-        .filter(|_| is_score(f) && is_score(m))
-        .ok_or(Error::Score { r, f, m })
+    name_of(r, fm(f, m)).filter(|_| is_score(f) && is_score(m)).ok_or(Error::Score { r, f, m })
 }
 
 #[cfg(test)]
@@ -77,9 +75,7 @@ mod tests {
             }
         }
         seen.sort_unstable();
-        let all: Vec<_> = (1..=5)
-            .flat_map(|r| (1..=5).map(move |fm| (r, fm)))
-            .collect();
+        let all: Vec<_> = (1..=5).flat_map(|r| (1..=5).map(move |fm| (r, fm))).collect();
         assert_eq!(seen, all);
     }
 

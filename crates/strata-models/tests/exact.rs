@@ -8,17 +8,9 @@ use strata_models::exact::{Moments, Sum};
 fn units(x: f64) -> BigInt {
     let bits = x.to_bits();
     let (exponent, fraction) = ((bits >> 52) & 0x7ff, bits & ((1 << 52) - 1));
-    let (mantissa, shift) = if exponent == 0 {
-        (fraction, 0)
-    } else {
-        (fraction | 1 << 52, exponent - 1)
-    };
+    let (mantissa, shift) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
     let magnitude = BigInt::from(mantissa) << shift;
-    if x.is_sign_negative() {
-        -magnitude
-    } else {
-        magnitude
-    }
+    if x.is_sign_negative() { -magnitude } else { magnitude }
 }
 
 /// `total` / 2^`scale` units of 2^−1074, rounded to the nearest float, ties to even: found by comparing with the floats on
@@ -30,29 +22,17 @@ fn nearest(total: &BigInt, scale: u64) -> f64 {
     let below = |bits: u64| -> BigUint { units(f64::from_bits(bits)).magnitude() << scale };
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if below(middle) <= *magnitude {
-            low = middle
-        } else {
-            high = middle
-        }
+        if below(middle) <= *magnitude { low = middle } else { high = middle }
     }
     // The step above the largest float is as if exponents went on.
-    let above = if high == f64::INFINITY.to_bits() {
-        BigUint::from(1u8) << (2098 + scale)
-    } else {
-        below(high)
-    };
+    let above = if high == f64::INFINITY.to_bits() { BigUint::from(1u8) << (2098 + scale) } else { below(high) };
     let nearest = match (magnitude + magnitude).cmp(&(below(low) + above)) {
         std::cmp::Ordering::Less => low,
         std::cmp::Ordering::Greater => high,
         std::cmp::Ordering::Equal => low + (low & 1),
     };
     let value = f64::from_bits(nearest);
-    if sign == Sign::Minus && value != 0.0 {
-        -value
-    } else {
-        value
-    }
+    if sign == Sign::Minus && value != 0.0 { -value } else { value }
 }
 
 fn oracle(values: &[f64]) -> f64 {
@@ -93,35 +73,16 @@ fn merged(values: &[f64], cuts: &[usize]) -> Sum {
 
 /// Any finite float; floats near one another; halves of steps; subnormals; the largest.
 fn finite() -> impl Strategy<Value = f64> {
-    let whole = any::<u64>()
-        .prop_map(f64::from_bits)
-        .prop_filter("finite", |x| x.is_finite());
+    let whole = any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |x| x.is_finite());
     let near = (-60i32..60, any::<i16>()).prop_map(|(power, m)| f64::from(m) * 2f64.powi(power));
-    let halves = (
-        prop::sample::select(vec![0, 52, 53, 54, 105, 106, 107, 160]),
-        any::<bool>(),
-    )
-        .prop_map(|(power, minus)| {
-            if minus {
-                -(2f64.powi(-power))
-            } else {
-                2f64.powi(-power)
-            }
-        });
-    let tiny = (any::<u16>(), any::<bool>()).prop_map(|(m, minus)| {
-        if minus {
-            -f64::from_bits(m.into())
-        } else {
-            f64::from_bits(m.into())
-        }
-    });
-    let huge = prop::sample::select(vec![
-        f64::MAX,
-        -f64::MAX,
-        f64::MAX / 2.0,
-        2f64.powi(970),
-        -(2f64.powi(970)),
-    ]);
+    let halves = (prop::sample::select(vec![0, 52, 53, 54, 105, 106, 107, 160]), any::<bool>())
+        .prop_map(|(power, minus)| if minus { -(2f64.powi(-power)) } else { 2f64.powi(-power) });
+    let tiny = (any::<u16>(), any::<bool>()).prop_map(
+        |(m, minus)| {
+            if minus { -f64::from_bits(m.into()) } else { f64::from_bits(m.into()) }
+        },
+    );
+    let huge = prop::sample::select(vec![f64::MAX, -f64::MAX, f64::MAX / 2.0, 2f64.powi(970), -(2f64.powi(970))]);
     let money = (-1_000_000i32..1_000_000).prop_map(|cents| f64::from(cents) / 100.0);
     prop_oneof![whole, near, halves, tiny, huge, money]
 }

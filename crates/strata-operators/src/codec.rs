@@ -77,12 +77,9 @@ impl LogicalExtensionCodec for LogicalCodec {
             }
             COGROUP => {
                 let m = messages::Cogroup::decode(body).map_err(wire)?;
-                let stages =
-                    m.stages.iter().map(|s| Ok((s.name.clone(), plan(&s.plan)?))).collect::<Result<_>>()?;
+                let stages = m.stages.iter().map(|s| Ok((s.name.clone(), plan(&s.plan)?))).collect::<Result<_>>()?;
                 let (result, buckets, named) = (plan(&m.result)?, m.buckets as usize, named_of(m.inputs));
-                Ok(Extension {
-                    node: Arc::new(CogroupNode { inputs: inputs.to_vec(), named, stages, result, buckets }),
-                })
+                Ok(Extension { node: Arc::new(CogroupNode { inputs: inputs.to_vec(), named, stages, result, buckets }) })
             }
             WRITE => Ok(Extension { node: Arc::new(WriteNode::decode(body, first()?)?) }),
             _ => internal_err!("a node of another version of strata arrived: tag {tag}"),
@@ -94,11 +91,7 @@ impl LogicalExtensionCodec for LogicalCodec {
         let plan = |p: &LogicalPlan| Ok::<_, DataFusionError>(LogicalPlanNode::try_from_logical_plan(p, self)?.encode_to_vec());
         if let Some(n) = any.downcast_ref::<ScreenNode>() {
             let labels = n.rules.iter().map(|(l, _)| l.clone()).collect();
-            let rules = n
-                .rules
-                .iter()
-                .map(|(_, e)| Ok(serialize_expr(e, self)?.encode_to_vec()))
-                .collect::<Result<_>>()?;
+            let rules = n.rules.iter().map(|(_, e)| Ok(serialize_expr(e, self)?.encode_to_vec())).collect::<Result<_>>()?;
             put(buf, SCREEN, &messages::Screen { source: n.source.clone(), labels, rules });
         } else if let Some(n) = any.downcast_ref::<DedupNode>() {
             put(buf, DEDUP, &dedup_message(&n.source, &n.key, &n.keep, n.buckets));
@@ -132,12 +125,7 @@ impl LogicalExtensionCodec for LogicalCodec {
         }
     }
 
-    fn try_encode_table_provider(
-        &self,
-        table: &TableReference,
-        node: Arc<dyn TableProvider>,
-        buf: &mut Vec<u8>,
-    ) -> Result<()> {
+    fn try_encode_table_provider(&self, table: &TableReference, node: Arc<dyn TableProvider>, buf: &mut Vec<u8>) -> Result<()> {
         if let Some(pinned) = node.downcast_ref::<PinnedTable>() {
             put(buf, PINNED, &pinned.to_message()?);
         } else if let Some(bucket) = node.downcast_ref::<BucketTable>() {
@@ -169,11 +157,9 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 let m = messages::Screen::decode(body).map_err(wire)?;
                 let input = first()?;
                 let schema = input.schema();
-                let rule = |r: &Vec<u8>| {
-                    parse_physical_expr(&PhysicalExprNode::decode(r.as_slice()).map_err(wire)?, ctx, &schema, self)
-                };
-                let rules =
-                    m.labels.into_iter().zip(&m.rules).map(|(l, r)| Ok((l, rule(r)?))).collect::<Result<_>>()?;
+                let rule =
+                    |r: &Vec<u8>| parse_physical_expr(&PhysicalExprNode::decode(r.as_slice()).map_err(wire)?, ctx, &schema, self);
+                let rules = m.labels.into_iter().zip(&m.rules).map(|(l, r)| Ok((l, rule(r)?))).collect::<Result<_>>()?;
                 Ok(Arc::new(ScreenExec::new(input, m.source, rules)))
             }
             DEDUP => {
@@ -183,8 +169,7 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             }
             COGROUP => {
                 let m = messages::Cogroup::decode(body).map_err(wire)?;
-                let stages =
-                    m.stages.iter().map(|s| Ok((s.name.clone(), plan(&s.plan)?))).collect::<Result<_>>()?;
+                let stages = m.stages.iter().map(|s| Ok((s.name.clone(), plan(&s.plan)?))).collect::<Result<_>>()?;
                 let (result, buckets) = (plan(&m.result)?, m.buckets as usize);
                 Ok(Arc::new(CogroupExec::try_new(inputs.to_vec(), named_of(m.inputs), stages, result, buckets)?))
             }
@@ -197,22 +182,14 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         }
     }
 
-    fn try_encode(
-        &self,
-        node: Arc<dyn ExecutionPlan>,
-        buf: &mut Vec<u8>,
-        _: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<()> {
+    fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, _: &dyn PhysicalProtoConverterExtension) -> Result<()> {
         let plan = |p: &Arc<dyn ExecutionPlan>| {
             Ok::<_, DataFusionError>(PhysicalPlanNode::try_from_physical_plan(Arc::clone(p), self)?.encode_to_vec())
         };
         if let Some(n) = node.downcast_ref::<ScreenExec>() {
             let labels = n.rules().iter().map(|(l, _)| l.clone()).collect();
-            let rules = n
-                .rules()
-                .iter()
-                .map(|(_, e)| Ok(serialize_physical_expr(e, self)?.encode_to_vec()))
-                .collect::<Result<_>>()?;
+            let rules =
+                n.rules().iter().map(|(_, e)| Ok(serialize_physical_expr(e, self)?.encode_to_vec())).collect::<Result<_>>()?;
             put(buf, SCREEN, &messages::Screen { source: n.source().to_owned(), labels, rules });
         } else if let Some(n) = node.downcast_ref::<DedupExec>() {
             put(buf, DEDUP, &dedup_message(n.source(), n.key(), n.keep(), n.buckets()));
@@ -263,8 +240,7 @@ fn cogroup_message(
     result: Vec<u8>,
     buckets: usize,
 ) -> messages::Cogroup {
-    let inputs =
-        named.iter().map(|n| messages::CogroupInput { name: n.name.clone(), key: n.key.clone() }).collect();
+    let inputs = named.iter().map(|n| messages::CogroupInput { name: n.name.clone(), key: n.key.clone() }).collect();
     messages::Cogroup { inputs, stages, result, buckets: buckets as u64 }
 }
 

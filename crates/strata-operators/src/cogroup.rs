@@ -12,8 +12,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
@@ -201,13 +201,7 @@ impl ExecutionPlan for CogroupExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::try_new(
-            children,
-            self.named.clone(),
-            self.stages.clone(),
-            Arc::clone(&self.result),
-            self.buckets,
-        )?))
+        Ok(Arc::new(Self::try_new(children, self.named.clone(), self.stages.clone(), Arc::clone(&self.result), self.buckets)?))
     }
 
     fn apply_expressions(
@@ -226,8 +220,7 @@ impl ExecutionPlan for CogroupExec {
         for (i, input) in self.inputs.iter().enumerate() {
             if self.named[i].key.is_some() {
                 let stream = input.execute(partition, Arc::clone(&context))?;
-                let gather =
-                    Gather::new("cogroup", input.schema(), partition, &self.metrics, Arc::clone(&context));
+                let gather = Gather::new("cogroup", input.schema(), partition, &self.metrics, Arc::clone(&context));
                 gathers.push((i, gather.take_all(stream)));
             }
         }

@@ -12,15 +12,14 @@ use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::Distribution;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties,
-    SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties, SendableRecordBatchStream,
 };
-use datafusion::physical_plan::Distribution;
 use foldhash::fast::FixedState;
 use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashTable;
@@ -188,13 +187,7 @@ impl ExecutionPlan for DedupExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(
-                input,
-                self.source.clone(),
-                self.key.clone(),
-                self.keep.clone(),
-                self.buckets,
-            ))),
+            Some(input) => Ok(Arc::new(Self::new(input, self.source.clone(), self.key.clone(), self.keep.clone(), self.buckets))),
             None => internal_err!("a duplicate filter has one input"),
         }
     }
@@ -212,8 +205,7 @@ impl ExecutionPlan for DedupExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
-        let gather =
-            Gather::new("duplicate filter", self.schema(), partition, &self.metrics, Arc::clone(&context));
+        let gather = Gather::new("duplicate filter", self.schema(), partition, &self.metrics, Arc::clone(&context));
         let rule = Rule::new(&self.schema(), &self.key, &self.keep)?;
         let counts = Counts {
             deduplicated: MetricBuilder::new(&self.metrics).counter(ROWS_DEDUPLICATED, partition),
@@ -271,9 +263,7 @@ impl Rule {
             Keep::First(order) => Some(
                 order
                     .iter()
-                    .map(|(name, descending)| {
-                        Ok((index(name)?, SortOptions { descending: *descending, nulls_first: false }))
-                    })
+                    .map(|(name, descending)| Ok((index(name)?, SortOptions { descending: *descending, nulls_first: false })))
                     .collect::<Result<_>>()?,
             ),
         };
@@ -297,9 +287,7 @@ impl Rule {
                 None => {
                     let at = groups.len() as u32;
                     groups.push(Group { kept: row as u32, copies: 1, differ: false });
-                    table.insert_unique(hash, at, |g| {
-                        hasher.hash_one(keys.row(groups[*g as usize].kept as usize).as_ref())
-                    });
+                    table.insert_unique(hash, at, |g| hasher.hash_one(keys.row(groups[*g as usize].kept as usize).as_ref()));
                 }
                 Some(at) => {
                     let group = &mut groups[at as usize];
@@ -328,9 +316,7 @@ impl Rule {
             let column = batch.column(*i);
             parts.push(arrow::array::make_comparator(column, column, SortOptions::default())?);
         }
-        Ok(move |a: usize, b: usize| {
-            parts.iter().map(|compare| compare(a, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
-        })
+        Ok(move |a: usize, b: usize| parts.iter().map(|compare| compare(a, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal))
     }
 }
 

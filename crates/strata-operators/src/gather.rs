@@ -49,8 +49,7 @@ impl Gather {
         metrics: &ExecutionPlanMetricsSet,
         context: Arc<TaskContext>,
     ) -> Self {
-        let manager =
-            SpillManager::new(context.runtime_env(), SpillMetrics::new(metrics, partition), Arc::clone(&schema));
+        let manager = SpillManager::new(context.runtime_env(), SpillMetrics::new(metrics, partition), Arc::clone(&schema));
         let consumer = MemoryConsumer::new(format!("{name}[{partition}]")).with_can_spill(true);
         Self {
             schema,

@@ -10,13 +10,13 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use std::sync::Arc;
@@ -129,11 +129,7 @@ impl PhysicalOptimizerRule for SpreadBuckets {
 }
 
 /// `child` partitioned by `key` into `buckets`; an exchange that is already there is widened, not doubled.
-fn exchange(
-    child: &Arc<dyn ExecutionPlan>,
-    key: Vec<Arc<dyn PhysicalExpr>>,
-    buckets: usize,
-) -> Result<Arc<dyn ExecutionPlan>> {
+fn exchange(child: &Arc<dyn ExecutionPlan>, key: Vec<Arc<dyn PhysicalExpr>>, buckets: usize) -> Result<Arc<dyn ExecutionPlan>> {
     let below = match child.downcast_ref::<RepartitionExec>() {
         Some(exchange) => Arc::clone(exchange.input()),
         None => match child.downcast_ref::<CoalescePartitionsExec>() {

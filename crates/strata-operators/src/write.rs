@@ -92,7 +92,9 @@ impl WriteSpec {
         let url = match Url::parse(folder) {
             Ok(url) => url,
             Err(error) => {
-                return plan_err!("the output folder `{folder}` is not a URL ({error}): write it like `file:///data/table/runs/1`");
+                return plan_err!(
+                    "the output folder `{folder}` is not a URL ({error}): write it like `file:///data/table/runs/1`"
+                );
             }
         };
         if folder.ends_with('/') || url.path().is_empty() || url.query().is_some() || url.fragment().is_some() {
@@ -227,7 +229,9 @@ impl UserDefinedLogicalNodeCore for WriteNode {
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
         match (inputs.pop(), inputs.is_empty(), exprs.is_empty()) {
             (Some(input), true, true) => Self::try_new(input, self.spec.clone()),
-            _ => plan_err!("a write node takes one input and no expressions; this is a bug in an optimiser rule: please report it"),
+            _ => {
+                plan_err!("a write node takes one input and no expressions; this is a bug in an optimiser rule: please report it")
+            }
         }
     }
 

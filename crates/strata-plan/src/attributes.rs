@@ -54,10 +54,8 @@ pub(crate) fn relations(planner: &mut Planner, pipeline: &Pipeline, catalog: &Ca
         if let Some(rules) = sources::rules(planner, source, &raw) {
             out.rules.insert(name.clone(), rules);
         }
-        let scan = planner
-            .names
-            .source(&format!("{RAW}{name}"))
-            .and_then(|s| LogicalPlanBuilder::scan(name.as_str(), s, None)?.build());
+        let scan =
+            planner.names.source(&format!("{RAW}{name}")).and_then(|s| LogicalPlanBuilder::scan(name.as_str(), s, None)?.build());
         let Ok(scan) = scan else { continue };
         if let Some(plan) = sources::derived(planner, pipeline, source, scan) {
             planner.names.add(name, own_columns(&plan, name));
@@ -194,7 +192,9 @@ fn aggregate_block(
     roster: LogicalPlan,
 ) -> Option<(LogicalPlan, Vec<(String, Expr)>)> {
     let from = &block.from.value;
-    let input = block_input(planner, pipeline, relations, from).map_err(|e| planner.report(crate::internal(block.from.span, &e))).ok()??;
+    let input = block_input(planner, pipeline, relations, from)
+        .map_err(|e| planner.report(crate::internal(block.from.span, &e)))
+        .ok()??;
     let schema = input.schema().as_ref().clone();
     let scope = Scope::of(&schema, Some(from));
     let key = Column::new(Some(TableReference::bare(from.as_str())), &entity.key.value);
@@ -395,9 +395,9 @@ fn uses(planner: &Planner, value: &RowValue, all: &BTreeSet<String>, failed: &mu
     let mut out = BTreeSet::new();
     for sql in texts(value) {
         match sql::parse_expr(sql) {
-            Ok(tree) => out.extend(
-                sql::names_in(&tree).into_iter().filter(|(q, n)| q.is_none() && all.contains(n)).map(|(_, n)| n),
-            ),
+            Ok(tree) => {
+                out.extend(sql::names_in(&tree).into_iter().filter(|(q, n)| q.is_none() && all.contains(n)).map(|(_, n)| n))
+            }
             Err(d) => {
                 *failed = true;
                 planner.report(d);
@@ -610,7 +610,9 @@ pub(crate) fn global_tables(
     for (name, plan) in relations.plans.iter().filter(|(n, _)| pipeline.table(n).is_some()) {
         let local = program::locality(&program::optimised(plan)?, &reach);
         let (global, by) = match local {
-            Local::Key(keys) if keys.iter().any(|i| plan.schema().field(*i).name() == key) => (false, Reach::Keyed(key.to_owned())),
+            Local::Key(keys) if keys.iter().any(|i| plan.schema().field(*i).name() == key) => {
+                (false, Reach::Keyed(key.to_owned()))
+            }
             Local::Shared => (false, Reach::Shared),
             _ => {
                 let has_key = plan.schema().iter().any(|(_, f)| f.name() == key);

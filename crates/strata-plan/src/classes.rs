@@ -12,9 +12,35 @@ use strata_spec::{Diagnostic, Pipeline, Span};
 
 /// Functions that hand on (part of) their argument.
 const HANDS_ON: &[&str] = &[
-    "coalesce", "nvl", "lower", "upper", "trim", "btrim", "ltrim", "rtrim", "substr", "substring", "left", "right", "concat",
-    "concat_ws", "replace", "split_part", "initcap", "first_by", "min", "max", "mode_of", "regexp_replace", "to_char", "reverse",
-    "lpad", "rpad", "nullif", "greatest", "least",
+    "coalesce",
+    "nvl",
+    "lower",
+    "upper",
+    "trim",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "substr",
+    "substring",
+    "left",
+    "right",
+    "concat",
+    "concat_ws",
+    "replace",
+    "split_part",
+    "initcap",
+    "first_by",
+    "min",
+    "max",
+    "mode_of",
+    "regexp_replace",
+    "to_char",
+    "reverse",
+    "lpad",
+    "rpad",
+    "nullif",
+    "greatest",
+    "least",
 ];
 
 /// Checks the columns of an output against the classes it may hold.

@@ -217,10 +217,9 @@ fn options() -> ParserOptions {
 
 /// What the planner says, at its place in the user's file.
 pub(crate) fn explain(sql: &Sql, error: &DataFusionError) -> Diagnostic {
-    let span = error
-        .diagnostic()
-        .and_then(|d| d.span)
-        .map_or(sql.span, |s| sql.span_at(s.start.line as usize, s.start.column as usize, (s.end.column.saturating_sub(s.start.column)) as usize));
+    let span = error.diagnostic().and_then(|d| d.span).map_or(sql.span, |s| {
+        sql.span_at(s.start.line as usize, s.start.column as usize, (s.end.column.saturating_sub(s.start.column)) as usize)
+    });
     if let DataFusionError::SchemaError(schema, _) = error.find_root() {
         return match schema.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => {

@@ -135,7 +135,8 @@ impl Compiled<'_> {
 
     /// How many different keys the made attributes of an entity hold: one number.
     pub fn key_count(&self, entity: &str) -> Result<LogicalPlan> {
-        let (Some(found), Some(pinned)) = (self.pipeline.entity(entity), self.catalog.work.get(&format!("attributes:{entity}"))) else {
+        let (Some(found), Some(pinned)) = (self.pipeline.entity(entity), self.catalog.work.get(&format!("attributes:{entity}")))
+        else {
             return datafusion::common::plan_err!("the attributes of `{entity}` are not made yet");
         };
         let count = self.planner.names.aggregate("count_distinct")?;
@@ -179,7 +180,8 @@ impl Compiled<'_> {
                 Some(plan) => {
                     let columns = columns.clone();
                     let own = plan.schema().iter().filter(|(q, f)| {
-                        columns.contains(f.name()) && (self.pipeline.table(name).is_some() || q.is_some_and(|q| q.table() == name))
+                        columns.contains(f.name())
+                            && (self.pipeline.table(name).is_some() || q.is_some_and(|q| q.table() == name))
                     });
                     let own: Vec<_> = own.map(datafusion::logical_expr::Expr::from).collect();
                     let plan = LogicalPlanBuilder::from(plan.clone()).project(own)?.build()?;

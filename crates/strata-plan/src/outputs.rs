@@ -38,7 +38,8 @@ impl Compiled<'_> {
                 let Some(entity) = self.pipeline.entity(&panel.entity.value) else { return plan_err!("no entity") };
                 let rows = self.weighted(wave, solved)?;
                 let rows = self.found(filtered(&self.planner, self.pipeline, output, rows))?;
-                let columns = self.found(select(&self.planner, self.pipeline, entity, self.passes.get(&entity.name.value), output, &rows))?;
+                let columns =
+                    self.found(select(&self.planner, self.pipeline, entity, self.passes.get(&entity.name.value), output, &rows))?;
                 // Sorted before the key may be left out.
                 let sorted = sorted(rows, &entity.key.value)?;
                 LogicalPlanBuilder::from(sorted).project(columns)?.build()
@@ -163,6 +164,8 @@ fn unknown(planner: &Planner, item: &Located<Select>, name: &str, rows: &Logical
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
     };
-    planner.report(Diagnostic::error(codes::UNKNOWN_COLUMN, item.span, format!("there is nothing named `{name}` to select")).help(help));
+    planner.report(
+        Diagnostic::error(codes::UNKNOWN_COLUMN, item.span, format!("there is nothing named `{name}` to select")).help(help),
+    );
     true
 }

@@ -70,10 +70,15 @@ pub(crate) fn check(planner: &Planner, pipeline: &Pipeline, panel: &Panel, view:
             if schema.index_of_column_by_name(None, &name.value).is_none() {
                 let known = schema.fields().iter().map(|f| f.name().as_str()).filter(|n| !n.contains([':', '.', '#']));
                 let near = strata_spec::diagnostic::did_you_mean(&name.value, known);
-                let help = near.map_or_else(|| "name an attribute or a segmentation".to_owned(), |n| format!("did you mean `{n}`?"));
+                let help =
+                    near.map_or_else(|| "name an attribute or a segmentation".to_owned(), |n| format!("did you mean `{n}`?"));
                 planner.report(
-                    Diagnostic::error(crate::codes::UNKNOWN_COLUMN, name.span, format!("there is no attribute or segment `{}`", name.value))
-                        .help(help),
+                    Diagnostic::error(
+                        crate::codes::UNKNOWN_COLUMN,
+                        name.span,
+                        format!("there is no attribute or segment `{}`", name.value),
+                    )
+                    .help(help),
                 );
             }
         }
@@ -122,7 +127,9 @@ fn conjuncts(tree: ast::Expr) -> Vec<ast::Expr> {
             out.extend(conjuncts(*right));
             out
         }
-        ast::Expr::Nested(inner) if matches!(*inner, ast::Expr::BinaryOp { op: ast::BinaryOperator::And, .. }) => conjuncts(*inner),
+        ast::Expr::Nested(inner) if matches!(*inner, ast::Expr::BinaryOp { op: ast::BinaryOperator::And, .. }) => {
+            conjuncts(*inner)
+        }
         other => vec![other],
     }
 }
@@ -196,7 +203,9 @@ impl Compiled<'_> {
         let columns: Vec<Expr> = schema.iter().map(Expr::from).collect();
         let ordered = columns.iter().cloned().chain([order.alias("#order")]).collect::<Vec<_>>();
         let ranked = LogicalPlanBuilder::from(view).filter(rules.all_hold())?.project(ordered)?.window([rank])?.build()?;
-        let Some(allocation) = solved.allocations.get(&wave.name.value) else { return plan_err!("the wave is not allocated yet") };
+        let Some(allocation) = solved.allocations.get(&wave.name.value) else {
+            return plan_err!("the wave is not allocated yet");
+        };
         let names: Vec<String> = (0..wave.strata.len()).map(|i| format!("#s{i}")).collect();
         let rows = allocation.iter().filter(|a| a.drawn > 0).map(|a| {
             let mut row = a.stratum.clone();
@@ -258,8 +267,7 @@ impl Compiled<'_> {
         let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
         let by: Vec<Expr> = weights.rake.iter().map(|m| ident(&m.value)).collect();
         let sum = self.planner.names.aggregate("exact_sum")?;
-        let aggregates =
-            [count(lit(1i64)).alias("rows"), sum.call(vec![ident(PanelColumns::DESIGN_WEIGHT)]).alias("base")];
+        let aggregates = [count(lit(1i64)).alias("rows"), sum.call(vec![ident(PanelColumns::DESIGN_WEIGHT)]).alias("base")];
         let sort: Vec<_> = by.iter().map(|b| b.clone().sort(true, false)).collect();
         LogicalPlanBuilder::from(sample).aggregate(by, aggregates)?.sort(sort)?.build()
     }

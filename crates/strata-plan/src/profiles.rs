@@ -46,8 +46,12 @@ pub(crate) fn plan(planner: &Planner, pipeline: &Pipeline, profile: &Profile, vi
         let column = by_name.map_or(of.value.as_str(), |s| s.columns()[0]);
         if schema.index_of_column_by_name(None, column).is_none() {
             planner.report(
-                strata_spec::Diagnostic::error(crate::codes::UNKNOWN_COLUMN, of.span, format!("there is no segmentation `{column}`"))
-                    .help("`of:` names segmentations"),
+                strata_spec::Diagnostic::error(
+                    crate::codes::UNKNOWN_COLUMN,
+                    of.span,
+                    format!("there is no segmentation `{column}`"),
+                )
+                .help("`of:` names segmentations"),
             );
             return None;
         }
@@ -94,7 +98,8 @@ fn build(
     let Some(union) = union else { return plan_err!("a profile needs at least one segmentation under `of:`") };
     let joined = union.cross_join(all)?;
     let rows = |n: &str| cast(ident(n), DataType::Float64);
-    let mut out = vec![ident("kind"), ident("segment"), ident("rows").alias("size"), (rows("rows") / rows("all_rows")).alias("share")];
+    let mut out =
+        vec![ident("kind"), ident("segment"), ident("rows").alias("size"), (rows("rows") / rows("all_rows")).alias("share")];
     for (i, (name, _)) in described.iter().enumerate() {
         let (segment, all) = (ident(format!("m{i}")), ident(format!("all_m{i}")));
         for stat in &profile.stats {

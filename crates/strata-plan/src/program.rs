@@ -165,7 +165,9 @@ fn joined(join: &datafusion::logical_expr::Join, left: Local, right: Local) -> L
                 },
             }
         }
-        (Local::Key(l), Local::Shared) if left_only || matches!(join.join_type, JoinType::Inner | JoinType::Left) => Local::Key(l),
+        (Local::Key(l), Local::Shared) if left_only || matches!(join.join_type, JoinType::Inner | JoinType::Left) => {
+            Local::Key(l)
+        }
         (Local::Shared, Local::Key(r)) if right_only => Local::Key(r),
         (Local::Shared, Local::Key(r)) if matches!(join.join_type, JoinType::Inner | JoinType::Right) => Local::Key(shift(&r)),
         (Local::Shared, Local::Shared) => Local::Shared,
@@ -207,19 +209,12 @@ pub(crate) fn inlined(
 }
 
 /// Tables in an order in which each comes after those it reads; a loop is named.
-pub(crate) fn ordered(
-    planner: &Planner,
-    nodes: &[(String, BTreeSet<String>, strata_spec::Span)],
-    what: &str,
-) -> Vec<usize> {
+pub(crate) fn ordered(planner: &Planner, nodes: &[(String, BTreeSet<String>, strata_spec::Span)], what: &str) -> Vec<usize> {
     let mut done: Vec<usize> = vec![];
     let mut left: Vec<usize> = (0..nodes.len()).collect();
     while !left.is_empty() {
-        let ready: Vec<usize> = left
-            .iter()
-            .copied()
-            .filter(|i| !nodes[*i].1.iter().any(|d| left.iter().any(|j| &nodes[*j].0 == d)))
-            .collect();
+        let ready: Vec<usize> =
+            left.iter().copied().filter(|i| !nodes[*i].1.iter().any(|d| left.iter().any(|j| &nodes[*j].0 == d))).collect();
         if ready.is_empty() {
             let names: Vec<&str> = loop_of(nodes, &left).iter().map(|i| nodes[*i].0.as_str()).collect();
             let at = left[0];

@@ -101,9 +101,8 @@ impl Scope {
         let home = self.home.as_ref()?;
         let columns = self.columns(home)?;
         let (a, b) = (columns.iter().position(|c| c == from)?, columns.iter().position(|c| c == to)?);
-        let name = |c: &String| {
-            Expr::CompoundIdentifier(vec![Ident::with_quote('"', home.clone()), Ident::with_quote('"', c.clone())])
-        };
+        let name =
+            |c: &String| Expr::CompoundIdentifier(vec![Ident::with_quote('"', home.clone()), Ident::with_quote('"', c.clone())]);
         (a <= b).then(|| columns[a..=b].iter().map(name).collect())
     }
 }

@@ -53,7 +53,8 @@ pub struct KMeansPlan {
 impl Compiled<'_> {
     /// The rows of an entity with every segmentation that is solved.
     pub fn view(&self, entity: &str, solved: &Solved) -> Result<LogicalPlan> {
-        let (Some(found), Some(pinned)) = (self.pipeline.entity(entity), self.catalog.work.get(&format!("attributes:{entity}"))) else {
+        let (Some(found), Some(pinned)) = (self.pipeline.entity(entity), self.catalog.work.get(&format!("attributes:{entity}")))
+        else {
             return plan_err!("the attributes of `{entity}` are not made yet");
         };
         let base = crate::scan_work("attributes", pinned)?;

@@ -237,7 +237,8 @@ pub(crate) fn with_references(planner: &Planner, pipeline: &Pipeline, source: &S
     for reference in &source.references {
         let Some(other) = pipeline.source(&reference.source.value) else { continue };
         let alias = TableReference::bare(reference.alias.value.as_str());
-        let scan = LogicalPlanBuilder::scan(reference.source.value.as_str(), planner.names.source(&reference.source.value)?, None)?;
+        let scan =
+            LogicalPlanBuilder::scan(reference.source.value.as_str(), planner.names.source(&reference.source.value)?, None)?;
         let right = scan.alias(alias.clone())?.build()?;
         let left_keys: Vec<Expr> = reference.columns.iter().map(|c| qualified_column(name, &c.value)).collect();
         let right_keys: Vec<Expr> = other.key.iter().map(|k| qualified_column(alias.table(), &k.value)).collect();

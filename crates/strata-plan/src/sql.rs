@@ -72,8 +72,9 @@ pub(crate) fn parse_query(sql: &Sql) -> Result<Query, Diagnostic> {
 
 fn tokens(sql: &Sql) -> Result<Vec<TokenWithSpan>, Diagnostic> {
     let too_large = || {
-        Diagnostic::error(codes::TOO_LARGE, sql.span, "this SQL is too large")
-            .help(format!("at most {OPERATORS_MAX} operators and {BYTES_MAX} bytes; put parts of it into attributes or tables of their own"))
+        Diagnostic::error(codes::TOO_LARGE, sql.span, "this SQL is too large").help(format!(
+            "at most {OPERATORS_MAX} operators and {BYTES_MAX} bytes; put parts of it into attributes or tables of their own"
+        ))
     };
     if sql.text.len() > BYTES_MAX {
         return Err(too_large());
@@ -162,8 +163,12 @@ fn syntax(sql: &Sql, error: &ParserError) -> Diagnostic {
     };
     let place = at.and_then(|(l, c)| Some((l.trim().parse().ok()?, c.trim().parse().ok()?)));
     let span = place.map_or(sql.span, |(l, c): (usize, usize)| sql.span_at(l, c, 1));
-    Diagnostic::error(codes::SQL_SYNTAX, span, format!("cannot read the SQL: {}", message.trim_start_matches("sql parser error: ")))
-        .help("mend the text at the mark; put the whole text in quotes or under `|` if YAML cut it short")
+    Diagnostic::error(
+        codes::SQL_SYNTAX,
+        span,
+        format!("cannot read the SQL: {}", message.trim_start_matches("sql parser error: ")),
+    )
+    .help("mend the text at the mark; put the whole text in quotes or under `|` if YAML cut it short")
 }
 
 impl Rewrite<'_> {
@@ -267,12 +272,7 @@ impl Rewrite<'_> {
             ("row_sum" | "row_count", _) => self.row(&name, &ident, &args),
             ("total" | "first" | "mode" | "days_since" | "age_years" | "hour" | "isodow" | "daypart", n) => {
                 let span = self.span_of(&ident);
-                self.error(
-                    codes::SQL_SYNTAX,
-                    span,
-                    format!("`{name}` does not take {n} arguments"),
-                    usage(&name).to_owned(),
-                );
+                self.error(codes::SQL_SYNTAX, span, format!("`{name}` does not take {n} arguments"), usage(&name).to_owned());
                 None
             }
             _ => None,
@@ -407,7 +407,11 @@ impl VisitorMut for Rewrite<'_> {
                 **left = cast_to(l, DataType::Double(ast::ExactNumberInfo::None));
                 let divisor = cast_to(r.clone(), DataType::Double(ast::ExactNumberInfo::None));
                 let safe = matches!(&r, Expr::Value(v) if v.to_string().parse::<f64>().is_ok_and(|n| n != 0.0));
-                **right = if safe { divisor } else { call("nullif", vec![divisor, cast_to(number("0"), DataType::Double(ast::ExactNumberInfo::None))]) };
+                **right = if safe {
+                    divisor
+                } else {
+                    call("nullif", vec![divisor, cast_to(number("0"), DataType::Double(ast::ExactNumberInfo::None))])
+                };
                 *op = BinaryOperator::Divide;
             }
             Expr::BinaryOp { op: op @ BinaryOperator::DuckIntegerDivide, right, .. } => {
@@ -532,7 +536,8 @@ fn order_by(f: &Function) -> Vec<OrderByExpr> {
 }
 
 fn is_distinct(f: &Function) -> bool {
-    matches!(&f.args, FunctionArguments::List(l) if l.duplicate_treatment == Some(DuplicateTreatment::Distinct)) && f.over.is_none()
+    matches!(&f.args, FunctionArguments::List(l) if l.duplicate_treatment == Some(DuplicateTreatment::Distinct))
+        && f.over.is_none()
 }
 
 fn renamed_function(f: &Function, name: &str, args: Vec<Expr>) -> Function {

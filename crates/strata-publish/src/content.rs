@@ -193,14 +193,19 @@ mod tests {
         let rows = batch(vec![Some(1), None, Some(-7)], vec![Some("a"), Some("höher"), None]);
         assert_eq!(hash(&[rows]).to_string(), "58d26619ee4de5f667e231fdc8e7744d");
         let prices: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.0), Some(-1.5), None]));
-        assert_eq!(hash(&[RecordBatch::try_from_iter([("price", prices)]).unwrap()]).to_string(), "cb3e3948aacef92a221449b0f88e3adf");
+        assert_eq!(
+            hash(&[RecordBatch::try_from_iter([("price", prices)]).unwrap()]).to_string(),
+            "cb3e3948aacef92a221449b0f88e3adf"
+        );
     }
 
     #[test]
     fn text_reads_back_and_nothing_else_does() {
         let sum = hash(&[batch(vec![Some(1)], vec![Some("a")])]);
         assert_eq!(sum.to_string().parse::<ContentHash>().unwrap(), sum);
-        for text in ["", "1", "+0000000000000000000000000000000", "0000000000000000000000000000000G", "0000000000000000000000000000000A"] {
+        for text in
+            ["", "1", "+0000000000000000000000000000000", "0000000000000000000000000000000G", "0000000000000000000000000000000A"]
+        {
             assert!(text.parse::<ContentHash>().is_err(), "{text}");
         }
     }

@@ -118,7 +118,8 @@ mod tests {
     use super::*;
 
     fn text(columns: Vec<(&str, ArrayRef)>) -> String {
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
         let mut bytes = header(&batch.schema());
         bytes.extend(lines(&batch).unwrap());
         String::from_utf8(bytes).unwrap()
@@ -126,11 +127,13 @@ mod tests {
 
     #[test]
     fn quotes_what_a_reader_would_misread() {
-        let names = vec![Some("a"), None, Some(""), Some("x,y"), Some("say \"hi\""), Some("two\nlines"), Some("cr\r"), Some(" pad")];
+        let names =
+            vec![Some("a"), None, Some(""), Some("x,y"), Some("say \"hi\""), Some("two\nlines"), Some("cr\r"), Some(" pad")];
         let count = names.len() as i64;
         let columns: Vec<(&str, ArrayRef)> =
             vec![("na,me", Arc::new(StringArray::from(names))), ("n", Arc::new(Int64Array::from_iter_values(0..count)))];
-        let expected = "\"na,me\",n\na,0\n,1\n\"\",2\n\"x,y\",3\n\"say \"\"hi\"\"\",4\n\"two\nlines\",5\n\"cr\r\",6\n\" pad\",7\n";
+        let expected =
+            "\"na,me\",n\na,0\n,1\n\"\",2\n\"x,y\",3\n\"say \"\"hi\"\"\",4\n\"two\nlines\",5\n\"cr\r\",6\n\" pad\",7\n";
         assert_eq!(text(columns), expected);
     }
 

@@ -46,7 +46,9 @@ pub enum Error {
         path: String,
     },
     /// Another run published the version this run was going to be.
-    #[error("`{table}`: run `{winner}` published version {seq} while run `{run_id}` was working; run again to publish on top of it")]
+    #[error(
+        "`{table}`: run `{winner}` published version {seq} while run `{run_id}` was working; run again to publish on top of it"
+    )]
     Conflict {
         /// Folder of the table.
         table: String,
@@ -94,7 +96,9 @@ pub enum Error {
         detail: String,
     },
     /// A receipt that no write task makes.
-    #[error("a write task returned something that is no receipt: {detail}; all workers must run the same version: please report it")]
+    #[error(
+        "a write task returned something that is no receipt: {detail}; all workers must run the same version: please report it"
+    )]
     Receipt {
         /// What is wrong.
         detail: String,
@@ -121,7 +125,9 @@ impl Error {
 fn store_kind(error: &object_store::Error) -> Kind {
     use object_store::Error as E;
     match error {
-        E::InvalidPath { .. } | E::NotSupported { .. } | E::NotImplemented { .. } | E::UnknownConfigurationKey { .. } => Kind::Invalid,
+        E::InvalidPath { .. } | E::NotSupported { .. } | E::NotImplemented { .. } | E::UnknownConfigurationKey { .. } => {
+            Kind::Invalid
+        }
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => Kind::Invalid,
         _ => Kind::Unavailable,
     }

@@ -150,12 +150,9 @@ impl PointerTable {
         match self.create(&self.entry_path(seq), &version).await? {
             Created::New => Ok(version),
             Created::Found(winner) if winner.run_id == version.run_id => Ok(winner),
-            Created::Found(winner) => Err(Error::Conflict {
-                table: self.root.to_string(),
-                seq,
-                winner: winner.run_id,
-                run_id: version.run_id,
-            }),
+            Created::Found(winner) => {
+                Err(Error::Conflict { table: self.root.to_string(), seq, winner: winner.run_id, run_id: version.run_id })
+            }
         }
     }
 
@@ -226,7 +223,8 @@ impl PointerTable {
 
     /// Names and sizes of the objects in a folder.
     async fn sizes(&self, folder: &Path) -> Result<HashMap<String, u64>, Error> {
-        let listed: Vec<_> = self.store.list(Some(folder)).try_collect().await.map_err(|source| store_error("list", folder, source))?;
+        let listed: Vec<_> =
+            self.store.list(Some(folder)).try_collect().await.map_err(|source| store_error("list", folder, source))?;
         let named = |meta: object_store::ObjectMeta| Some((meta.location.filename()?.to_owned(), meta.size));
         Ok(listed.into_iter().filter_map(named).collect())
     }

@@ -66,7 +66,8 @@ impl Receipt {
     /// `receipts` as one batch of [`receipt_schema`], in their order.
     pub fn to_batch(receipts: &[Self]) -> Result<RecordBatch, Error> {
         let json = |receipt: &Self| serde_json::to_string(&receipt.columns);
-        let columns = receipts.iter().map(json).collect::<Result<Vec<_>, _>>().map_err(|error| Error::receipt(error.to_string()))?;
+        let columns =
+            receipts.iter().map(json).collect::<Result<Vec<_>, _>>().map_err(|error| Error::receipt(error.to_string()))?;
         let text = |values: Vec<String>| Arc::new(StringArray::from(values)) as Arc<dyn Array>;
         let number = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as Arc<dyn Array>;
         RecordBatch::try_new(

@@ -33,7 +33,12 @@ impl Stats {
         }
         let column = |name: &String, data_type: &DataType| -> Result<Column> {
             let bounded = bounds.contains(name) && has_bounds(data_type);
-            let both = || Ok::<_, datafusion::error::DataFusionError>((MinAccumulator::try_new(data_type)?, MaxAccumulator::try_new(data_type)?));
+            let both = || {
+                Ok::<_, datafusion::error::DataFusionError>((
+                    MinAccumulator::try_new(data_type)?,
+                    MaxAccumulator::try_new(data_type)?,
+                ))
+            };
             Ok(Column { name: name.clone(), nulls: 0, bounds: if bounded { Some(both()?) } else { None } })
         };
         let columns = schema.fields().iter().map(|field| column(field.name(), field.data_type())).collect::<Result<_>>()?;
@@ -69,7 +74,10 @@ impl Column {
 /// Floats have none: a NaN has no place in an order that readers agree on.
 fn has_bounds(data_type: &DataType) -> bool {
     data_type.is_integer()
-        || matches!(data_type, DataType::Date32 | DataType::Timestamp(_, _) | DataType::Decimal128(_, _) | DataType::Decimal256(_, _))
+        || matches!(
+            data_type,
+            DataType::Date32 | DataType::Timestamp(_, _) | DataType::Decimal128(_, _) | DataType::Decimal256(_, _)
+        )
 }
 
 fn text(value: &ScalarValue) -> Result<Option<String>> {

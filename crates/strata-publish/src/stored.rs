@@ -29,7 +29,9 @@ pub fn stored_schema(schema: &Schema) -> Result<SchemaRef> {
         }
         let stored = stored_type(field.data_type())
             .filter(|stored| stored == field.data_type() || can_cast_types(field.data_type(), stored))
-            .ok_or_else(|| plan_datafusion_err!("column `{name}` has type `{}`, which cannot be stored: cast it", field.data_type()))?;
+            .ok_or_else(|| {
+                plan_datafusion_err!("column `{name}` has type `{}`, which cannot be stored: cast it", field.data_type())
+            })?;
         fields.push(Field::new(name, stored, field.is_nullable()));
     }
     Ok(Arc::new(Schema::new(fields)))
@@ -66,7 +68,9 @@ fn stored_type(data_type: &DataType) -> Option<DataType> {
         DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => DataType::Decimal128(*precision, *scale),
         DataType::Dictionary(_, value) => stored_type(value)?,
         DataType::RunEndEncoded(_, value) => stored_type(value.data_type())?,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => DataType::List(stored_field(item)?),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            DataType::List(stored_field(item)?)
+        }
         DataType::ListView(item) | DataType::LargeListView(item) => DataType::List(stored_field(item)?),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(stored_field).collect::<Option<Vec<_>>>()?.into()),
         DataType::Map(entries, sorted) => DataType::Map(stored_field(entries)?, *sorted),

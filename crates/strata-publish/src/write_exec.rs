@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::common::{DataFusionError, internal_datafusion_err, internal_err, plan_datafusion_err};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, internal_datafusion_err, internal_err, plan_datafusion_err};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -93,7 +93,8 @@ impl WriteExec {
     }
 
     fn job(&self, partition: usize, context: &TaskContext) -> Result<FileJob> {
-        let folder = Url::parse(&self.spec.folder).map_err(|error| internal_datafusion_err!("`{}`: {error}", self.spec.folder))?;
+        let folder =
+            Url::parse(&self.spec.folder).map_err(|error| internal_datafusion_err!("`{}`: {error}", self.spec.folder))?;
         let store = context.runtime_env().object_store(ObjectStoreUrl::parse(&folder[..Position::BeforePath])?)?;
         let root = Path::from_url_path(folder.path())
             .map_err(|error| plan_datafusion_err!("the output folder `{folder}` is no path of a store: {error}"))?;

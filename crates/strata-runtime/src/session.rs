@@ -75,8 +75,7 @@ pub fn session(limits: &Limits) -> Result<SessionContext> {
         .with_metadata_cache_limit(64 << 20);
     if let Some(bytes) = limits.pool_bytes() {
         // Greedy: hundreds of buckets would get crumbs of a pool that is shared fairly. They leave room by themselves.
-        let pool: Arc<dyn MemoryPool> =
-            Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(bytes as usize), NAMED_CONSUMERS));
+        let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(bytes as usize), NAMED_CONSUMERS));
         runtime = runtime.with_memory_pool(pool);
     }
     if let Some(dir) = &limits.spill_dir {

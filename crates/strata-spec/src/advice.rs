@@ -35,7 +35,9 @@ pub(crate) fn for_syntax(info: &str, line: &str) -> String {
     }
     if let Some(value) = trapped(line) {
         return match value.chars().next().filter(|c| MARKS.contains(c)) {
-            Some(mark) => format!("YAML gives a value that starts with `{mark}` a meaning of its own; if it is an expression: {QUOTE}"),
+            Some(mark) => {
+                format!("YAML gives a value that starts with `{mark}` a meaning of its own; if it is an expression: {QUOTE}")
+            }
             None => format!("YAML reads `: ` inside a value as another key; if it is an expression: {QUOTE}"),
         };
     }

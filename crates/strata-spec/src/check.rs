@@ -52,7 +52,8 @@ impl Declared {
     pub(crate) fn of(root: &Node, attributes_readable: bool) -> Self {
         let section = |path: &[&str]| {
             let start = Some(root);
-            let node = path.iter().fold(start, |node, key| node?.entries().iter().find(|e| e.key.value == **key).map(|e| &e.value));
+            let node =
+                path.iter().fold(start, |node, key| node?.entries().iter().find(|e| e.key.value == **key).map(|e| &e.value));
             let names: Vec<Name> = node.map(Node::entries).unwrap_or_default().iter().map(|e| e.key.clone()).collect();
             Section { set: names.iter().map(|n| n.value.clone()).collect(), names }
         };
@@ -156,7 +157,10 @@ impl World<'_> {
         let Some(name) = name else { return };
         if self.pipeline.consent.is_none() && self.declared.names("purposes").is_empty() {
             let message = format!("there is no purpose `{}`: the pipeline declares no consent", shown(&name.value));
-            let help = format!("add `consent: {{from: source, purposes: {{{}: always}}}}`, or a flag column in place of `always`", shown(&name.value));
+            let help = format!(
+                "add `consent: {{from: source, purposes: {{{}: always}}}}`, or a flag column in place of `always`",
+                shown(&name.value)
+            );
             problems.add(Diagnostic::error(codes::UNKNOWN_PURPOSE, name.span, message).help(help));
             return;
         }

@@ -26,7 +26,9 @@ impl<'a, 'p> Fields<'a, 'p> {
     pub(crate) fn open(node: &'a Node, owner: &Name, kind: &str, p: &'p mut Problems) -> Option<Self> {
         let what = if owner.value.is_empty() { kind.to_owned() } else { format!("{kind} `{}`", shown(&owner.value)) };
         match &node.value {
-            Value::Map(entries) => Some(Self { entries, seen: vec![false; entries.len()], asked: Vec::new(), what, owner: owner.span, p }),
+            Value::Map(entries) => {
+                Some(Self { entries, seen: vec![false; entries.len()], asked: Vec::new(), what, owner: owner.span, p })
+            }
             Value::Text(_) if node.is_null() => {
                 read::empty(node, &what, "a mapping", p);
                 None
@@ -68,7 +70,8 @@ impl<'a, 'p> Fields<'a, 'p> {
         let entry = self.entry(key)?;
         if entry.value.is_absent() {
             let message = format!("`{key}` is empty");
-            self.p.add(Diagnostic::error(codes::EMPTY, entry.key.span, message).help("write a value after it, or remove the key"));
+            self.p
+                .add(Diagnostic::error(codes::EMPTY, entry.key.span, message).help("write a value after it, or remove the key"));
             return None;
         }
         Some(&entry.value)
@@ -121,7 +124,13 @@ impl<'a, 'p> Fields<'a, 'p> {
     }
 
     /// One of a few words, or one that a later version will know.
-    pub(crate) fn word_or_later<T: Clone>(&mut self, key: &'static str, known: &[(&str, T)], later: &[&str], instead: &str) -> Option<T> {
+    pub(crate) fn word_or_later<T: Clone>(
+        &mut self,
+        key: &'static str,
+        known: &[(&str, T)],
+        later: &[&str],
+        instead: &str,
+    ) -> Option<T> {
         let index = self.entries.iter().position(|e| e.key.value == key);
         let node = index.and_then(|i| self.entries.get(i)).map(|e| &e.value);
         if let Some(word) = node.and_then(Node::text).map(|t| t.text.as_str()).filter(|t| later.contains(t)) {

@@ -50,7 +50,10 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
     let timezone = f.take("timezone").and_then(|n| timezone(n, f.p)).unwrap_or(Tz::UTC);
     let as_of = f.take("as_of").and_then(|n| as_of(n, timezone, f.p)).unwrap_or(AsOf::Run);
     f.entry("vars");
-    let sources = f.need("sources", "write `sources: {orders: {parquet: path, time: ordered_at}}`").map(|n| source::sources(n, f.p)).unwrap_or_default();
+    let sources = f
+        .need("sources", "write `sources: {orders: {parquet: path, time: ordered_at}}`")
+        .map(|n| source::sources(n, f.p))
+        .unwrap_or_default();
     let entities = f.take("entities").map(|n| entity::entities(n, f.p)).unwrap_or_default();
     let consent = f.take("consent").and_then(|n| entity::consent(n, f.p));
     let tables = f.take("tables").map(|n| entity::tables(n, f.p)).unwrap_or_default();
@@ -59,13 +62,30 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
     let profiles = f.take("profiles").map(|n| profile::profiles(n, f.p)).unwrap_or_default();
     let panel = f.take("panel").and_then(|n| panel::panel(n, &entities, f.p));
     let declared = check::Declared::of(&root, attributes_readable);
-    let names = output::RowNames { entity: entities.first().map(|e| &e.name), profiles: declared.texts("profiles"), tables: declared.texts("tables") };
+    let names = output::RowNames {
+        entity: entities.first().map(|e| &e.name),
+        profiles: declared.texts("profiles"),
+        tables: declared.texts("tables"),
+    };
     let outputs = f.take("outputs").map(|n| output::outputs(n, &names, f.p)).unwrap_or_default();
     needs_entities(&mut f);
     later_sections(&mut f);
     f.finish();
-    let pipeline =
-        Pipeline { name, as_of, timezone, vars, sources, entities, consent, tables, attributes, segments, profiles, panel, outputs };
+    let pipeline = Pipeline {
+        name,
+        as_of,
+        timezone,
+        vars,
+        sources,
+        entities,
+        consent,
+        tables,
+        attributes,
+        segments,
+        profiles,
+        panel,
+        outputs,
+    };
     check::check(&pipeline, &declared, problems);
     Some(pipeline)
 }
@@ -74,14 +94,19 @@ fn version(f: &mut Fields) {
     let Some(node) = f.need("version", "write `version: 1`") else { return };
     if node.text().is_none_or(|t| t.text.trim() != "1") {
         let found = node.text().map_or(node.found().to_owned(), |t| format!("`{}`", shown(&t.text)));
-        f.p.add(Diagnostic::error(codes::WRONG_VERSION, node.span, format!("the language version cannot be {found}")).help("write `version: 1`"));
+        f.p.add(
+            Diagnostic::error(codes::WRONG_VERSION, node.span, format!("the language version cannot be {found}"))
+                .help("write `version: 1`"),
+        );
     }
 }
 
 fn check_name(name: &Name, f: &mut Fields) {
     if !name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
         let message = format!("`{}` cannot be the name of a pipeline", shown(&name.value));
-        f.p.add(Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of pipelines are letters, digits, `_` and `-`"));
+        f.p.add(
+            Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of pipelines are letters, digits, `_` and `-`"),
+        );
     }
 }
 
@@ -117,7 +142,8 @@ fn timezone(node: &Node, problems: &mut Problems) -> Option<Tz> {
     }
     let city = format!("/{}", written.to_lowercase().replace(' ', "_"));
     let by_city = chrono_tz::TZ_VARIANTS.iter().map(|z| z.name()).find(|z| z.to_lowercase().ends_with(&city));
-    let near = by_city.or_else(|| crate::diagnostic::did_you_mean(&shown(written), chrono_tz::TZ_VARIANTS.iter().map(|z| z.name())));
+    let near =
+        by_city.or_else(|| crate::diagnostic::did_you_mean(&shown(written), chrono_tz::TZ_VARIANTS.iter().map(|z| z.name())));
     let near = near.map(|z| format!("did you mean `{z}`? ")).unwrap_or_default();
     let help = format!("{near}time zones have names such as `UTC` and `Europe/Berlin`");
     read::bad_value(codes::UNKNOWN_TIMEZONE, node.span, format!("`{}` is not a time zone", shown(written)), help, problems);

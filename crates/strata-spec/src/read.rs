@@ -118,7 +118,11 @@ pub(crate) fn once_each(names: &[Name], what: &str, problems: &mut Problems) {
     for name in names {
         if let Some(first) = seen.get(name.as_str()) {
             let message = format!("`{}` stands twice in {what}", shown(&name.value));
-            problems.add(Diagnostic::error(codes::DUPLICATE_NAME, name.span, message).also(*first, "the first one").help("remove one of them"));
+            problems.add(
+                Diagnostic::error(codes::DUPLICATE_NAME, name.span, message)
+                    .also(*first, "the first one")
+                    .help("remove one of them"),
+            );
         } else {
             seen.insert(name.as_str(), name.span);
         }
@@ -176,7 +180,13 @@ pub(crate) fn real(node: &Node, what: &str, least: f64, problems: &mut Problems)
     let value = written.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= least);
     if value.is_none() {
         let bound = if least == f64::MIN { String::new() } else { format!(", at least {least}") };
-        bad_value(codes::BAD_NUMBER, node.span, format!("{what} cannot be `{}`", shown(written)), format!("write a number{bound}"), problems);
+        bad_value(
+            codes::BAD_NUMBER,
+            node.span,
+            format!("{what} cannot be `{}`", shown(written)),
+            format!("write a number{bound}"),
+            problems,
+        );
     }
     value
 }

@@ -28,7 +28,8 @@ fn declared(root: &Node, given: &[(String, String)], problems: &mut Problems) ->
     let section = root.entries().iter().find(|e| e.key.value == "vars");
     let mut vars: Vec<(String, String)> = Vec::new();
     for (name, value) in section.map(|s| read::named(&s.value, "`vars`", problems)).unwrap_or_default() {
-        let default = read::text(value, "a variable", "text", problems).and_then(|t| replaced(t, &vars, problems)).map(|t| t.text);
+        let default =
+            read::text(value, "a variable", "text", problems).and_then(|t| replaced(t, &vars, problems)).map(|t| t.text);
         let over = given.iter().rev().find(|(k, _)| *k == name.value).map(|(_, v)| v.clone());
         vars.push((name.value.clone(), over.or(default).unwrap_or_default()));
     }
@@ -52,7 +53,9 @@ fn replace_below(entry: &mut Entry, vars: &[(String, String)], problems: &mut Pr
 
 fn replace_in(node: &mut Node, vars: &[(String, String)], problems: &mut Problems) {
     match &mut node.value {
-        Value::Text(text) if text.text.contains("${") => node.value = replaced(text, vars, problems).map_or(Value::Refused, Value::Text),
+        Value::Text(text) if text.text.contains("${") => {
+            node.value = replaced(text, vars, problems).map_or(Value::Refused, Value::Text)
+        }
         Value::List(items) => items.iter_mut().for_each(|i| replace_in(i, vars, problems)),
         Value::Map(entries) => entries.iter_mut().for_each(|e| replace_below(e, vars, problems)),
         Value::Text(_) | Value::Refused => {}
@@ -88,7 +91,9 @@ fn replaced_line(line: &str, start: usize, vars: &[(String, String)], problems: 
         out.push_str(&rest[..at]);
         let Some(end) = rest[at..].find('}') else {
             let message = format!("`{}` has no closing `}}`", shown(&rest[at..]));
-            problems.add(Diagnostic::error(codes::UNKNOWN_VARIABLE, Span::new(place, place + 2), message).help("write `${vars.name}`"));
+            problems.add(
+                Diagnostic::error(codes::UNKNOWN_VARIABLE, Span::new(place, place + 2), message).help("write `${vars.name}`"),
+            );
             return (out, false);
         };
         let name = rest[at + 2..at + end].trim();

@@ -19,7 +19,10 @@ pub(crate) const DEPTH_MAX: usize = 64;
 pub(crate) fn read(source: &str, problems: &mut Problems) -> Option<Node> {
     if source.len() > BYTES_MAX {
         let message = format!("the file has {} bytes; {BYTES_MAX} are allowed", source.len());
-        problems.add(Diagnostic::error(codes::TOO_LARGE, Span::default(), message).help("data belongs in sources, not in the pipeline file"));
+        problems.add(
+            Diagnostic::error(codes::TOO_LARGE, Span::default(), message)
+                .help("data belongs in sources, not in the pipeline file"),
+        );
         return None;
     }
     let mut builder = Builder { parser: Parser::new_from_str(source), places: Places::of(source), source, depth: 0, problems };
@@ -77,7 +80,10 @@ impl<'a> Builder<'a, '_> {
                 (Event::StreamEnd, _) => return Ok(Some(node)),
                 (Event::DocumentStart(_), span) => {
                     let message = "a second YAML document starts here";
-                    self.problems.add(Diagnostic::error(codes::SEVERAL_DOCUMENTS, span, message).help("one file holds one pipeline: remove the `---`"));
+                    self.problems.add(
+                        Diagnostic::error(codes::SEVERAL_DOCUMENTS, span, message)
+                            .help("one file holds one pipeline: remove the `---`"),
+                    );
                     return Ok(None);
                 }
                 _ => {}
@@ -197,7 +203,10 @@ impl<'a> Builder<'a, '_> {
         let Value::Text(text) = key.value else {
             if !matches!(key.value, Value::Refused) {
                 let message = format!("a key must be a word, found {}", key.found());
-                self.problems.add(Diagnostic::error(codes::WRONG_KIND, key.span, message).help(format!("if this is an expression: {}", advice::QUOTE)));
+                self.problems.add(
+                    Diagnostic::error(codes::WRONG_KIND, key.span, message)
+                        .help(format!("if this is an expression: {}", advice::QUOTE)),
+                );
             }
             return None;
         };
@@ -211,7 +220,8 @@ impl<'a> Builder<'a, '_> {
         }
         if let Some(first) = first_places.get(&text.text) {
             let message = format!("`{}` is written twice", shown(&text.text));
-            let twice = Diagnostic::error(codes::DUPLICATE_KEY, key.span, message).label("the second one").also(*first, "the first one");
+            let twice =
+                Diagnostic::error(codes::DUPLICATE_KEY, key.span, message).label("the second one").also(*first, "the first one");
             self.problems.add(twice.help("keep one of them, or rename one"));
             return None;
         }
@@ -223,7 +233,8 @@ impl<'a> Builder<'a, '_> {
     fn join(&mut self, last: &mut Node, piece: Span) -> Span {
         let span = Span::new(last.span.start, piece.end);
         let text = self.source[span.range()].to_owned();
-        let value = Text { line_starts: self.places.line_starts(self.source, span, &text, Style::Plain), text, style: Style::Plain };
+        let value =
+            Text { line_starts: self.places.line_starts(self.source, span, &text, Style::Plain), text, style: Style::Plain };
         *last = Node { span, value: Value::Text(value) };
         span
     }
@@ -255,7 +266,9 @@ impl<'a> Builder<'a, '_> {
     fn stopped(&self, stop: &Stop) -> Diagnostic {
         match stop {
             Stop::TooDeep(span) => too_deep(*span),
-            Stop::NoMoreEvents => Diagnostic::error(codes::NOT_YAML, Span::default(), "this is not YAML").help("check that this is a pipeline file"),
+            Stop::NoMoreEvents => {
+                Diagnostic::error(codes::NOT_YAML, Span::default(), "this is not YAML").help("check that this is a pipeline file")
+            }
             Stop::Syntax(error) => {
                 let at = self.places.byte(error.marker().index());
                 let span = Span::new(at, self.places.byte(error.marker().index() + 1).max(at));
@@ -266,9 +279,11 @@ impl<'a> Builder<'a, '_> {
                 let line = self.places.line_of(self.source, at);
                 if info.contains("unknown anchor") {
                     let message = "YAML reads an alias here, and pipelines have none";
-                    return Diagnostic::error(codes::YAML_FEATURE, span, message).help(format!("if this is an expression: {}", advice::QUOTE));
+                    return Diagnostic::error(codes::YAML_FEATURE, span, message)
+                        .help(format!("if this is an expression: {}", advice::QUOTE));
                 }
-                Diagnostic::error(codes::NOT_YAML, span, format!("this is not YAML: {}", advice::said(info))).help(advice::for_syntax(info, line))
+                Diagnostic::error(codes::NOT_YAML, span, format!("this is not YAML: {}", advice::said(info)))
+                    .help(advice::for_syntax(info, line))
             }
         }
     }
@@ -362,7 +377,11 @@ impl Places {
                 .map(|line| (line.start + indent).min(line.end))
                 .collect();
         }
-        let solid: Vec<usize> = source[content.range()].char_indices().filter(|(_, c)| !c.is_whitespace()).map(|(at, _)| content.start + at).collect();
+        let solid: Vec<usize> = source[content.range()]
+            .char_indices()
+            .filter(|(_, c)| !c.is_whitespace())
+            .map(|(at, _)| content.start + at)
+            .collect();
         let mut before = 0;
         text.split('\n')
             .map(|line| {

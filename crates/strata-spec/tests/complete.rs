@@ -44,13 +44,18 @@ fn sources_say_what_was_written() {
     let Some(Duplicates::KeepLatest(order)) = &customers.duplicates else { panic!("keep latest") };
     assert_eq!(order.text, "changed_at desc, customer_id");
     assert_eq!(at(order, 1, 12, 4), "desc");
-    let known: Vec<(usize, &str, &str)> = customers.references.iter().map(|r| (r.columns.len(), r.source.as_str(), r.alias.as_str())).collect();
+    let known: Vec<(usize, &str, &str)> =
+        customers.references.iter().map(|r| (r.columns.len(), r.source.as_str(), r.alias.as_str())).collect();
     assert_eq!(known, [(1, "stores", "home_store"), (1, "stores", "stores"), (2, "areas", "areas")]);
     let stores = at_source(&p, "stores");
-    let columns: Vec<(&str, ColumnKind, bool)> = stores.columns.iter().map(|c| (c.name.as_str(), c.kind.value, c.nullable)).collect();
+    let columns: Vec<(&str, ColumnKind, bool)> =
+        stores.columns.iter().map(|c| (c.name.as_str(), c.kind.value, c.nullable)).collect();
     assert_eq!(columns[0], ("store_id", ColumnKind::String, false));
     assert_eq!(columns[3], ("rent", ColumnKind::Decimal(12, 2), false));
-    assert_eq!((stores.columns[4].allowed.clone(), stores.columns[5].allowed.clone()), (vec!["Mall".into(), "street".into()], vec!["s".into(), "m".into()]));
+    assert_eq!(
+        (stores.columns[4].allowed.clone(), stores.columns[5].allowed.clone()),
+        (vec!["Mall".into(), "street".into()], vec!["s".into(), "m".into()])
+    );
     assert_eq!(stores.classes.iter().map(|(n, c)| (n.as_str(), *c)).collect::<Vec<_>>(), [("region", Class::None)]);
     let orders = at_source(&p, "orders");
     assert_eq!((orders.mode, orders.late_us), (Mode::Append, Some(26 * 3_600_000_000)));
@@ -93,7 +98,8 @@ fn windows_spread_into_attributes() {
     let p = complete();
     let Block::From(from) = &p.attributes[0].blocks[1] else { panic!("from") };
     let day = 24 * 3_600_000_000_i64;
-    let windows: Vec<(&str, Option<Window>)> = from.columns.iter().map(|c| (c.name.as_str(), c.window.as_ref().map(|w| w.value))).collect();
+    let windows: Vec<(&str, Option<Window>)> =
+        from.columns.iter().map(|c| (c.name.as_str(), c.window.as_ref().map(|w| w.value))).collect();
     let trailing = |from| Some(Window { from, to: Ago::Micros(0) });
     assert_eq!(
         windows,
@@ -118,7 +124,8 @@ fn keys_choose_the_kind_of_segmentation() {
     assert_eq!(p.segmentation("rfm").unwrap().columns(), ["rfm_cell", "r_score", "f_score", "m_score"]);
     assert_eq!(p.segmentation("rfm_store").unwrap().columns(), ["sc", "sr", "sf", "sm"]);
     let Method::Rules { rules, others } = method("stage") else { panic!("rules") };
-    let said: Vec<(&str, Option<&str>)> = rules.iter().map(|r| (r.label.as_str(), r.when.as_ref().map(|w| w.text.as_str()))).collect();
+    let said: Vec<(&str, Option<&str>)> =
+        rules.iter().map(|r| (r.label.as_str(), r.when.as_ref().map(|w| w.text.as_str()))).collect();
     assert_eq!(
         said,
         [
@@ -171,7 +178,10 @@ fn panels_and_outputs_say_what_was_written() {
         ]
     );
     let both = &p.outputs[1];
-    assert_eq!((both.format, both.classes.clone(), both.purpose.as_ref().unwrap().as_str()), (WriteFormat::Csv, vec![Class::DirectId], "analytics"));
+    assert_eq!(
+        (both.format, both.classes.clone(), both.purpose.as_ref().unwrap().as_str()),
+        (WriteFormat::Csv, vec![Class::DirectId], "analytics")
+    );
     assert_eq!(both.select[2].value, Select::Source("customers".into(), "email".into()));
     assert_eq!(p.outputs[5].purpose.as_ref().unwrap().as_str(), "research");
     assert_eq!(p.profiles[0].stats, [Stat::Mean]);
@@ -191,7 +201,10 @@ fn parameters_replace_defaults() {
     let found = loaded(COMPLETE, &[("data", "s3://lake"), ("floor", "21")]);
     let p = found.pipeline.unwrap();
     assert_eq!(p.outputs[0].to.as_str(), "s3://lake/out/profile");
-    assert_eq!(p.vars, [("data".into(), "s3://lake".into()), ("out".into(), "s3://lake/out".into()), ("floor".into(), "21".into())]);
+    assert_eq!(
+        p.vars,
+        [("data".into(), "s3://lake".into()), ("out".into(), "s3://lake/out".into()), ("floor".into(), "21".into())]
+    );
     assert!(at_source(&p, "orders").filter.as_ref().unwrap().text.contains("amount > 21\n"));
 }
 
@@ -227,8 +240,23 @@ fn the_reference_pipeline_loads_whole() {
     let found = loaded(&source, &[]);
     assert!(found.diagnostics.is_empty(), "{:#?}", found.diagnostics);
     let p = found.pipeline.unwrap();
-    assert_eq!((p.sources.len(), p.tables.len(), p.attributes[0].blocks.len(), p.segments.len(), p.outputs.len()), (8, 4, 11, 3, 4));
-    let names: usize = p.attributes[0].blocks.iter().map(|b| if let Block::Row(r) = b { r.len() } else if let Block::From(f) = b { f.columns.len() } else { 0 }).sum();
+    assert_eq!(
+        (p.sources.len(), p.tables.len(), p.attributes[0].blocks.len(), p.segments.len(), p.outputs.len()),
+        (8, 4, 11, 3, 4)
+    );
+    let names: usize = p.attributes[0]
+        .blocks
+        .iter()
+        .map(|b| {
+            if let Block::Row(r) = b {
+                r.len()
+            } else if let Block::From(f) = b {
+                f.columns.len()
+            } else {
+                0
+            }
+        })
+        .sum();
     assert_eq!(names, 63);
 }
 

@@ -17,7 +17,10 @@ fn answer(text: String) -> usize {
     for diagnostic in &loaded.diagnostics {
         assert!(diagnostic.span.start <= diagnostic.span.end && diagnostic.span.end <= length, "{diagnostic:?} of {length}");
         assert!(source.text.get(diagnostic.span.range()).is_some(), "inside a character: {diagnostic:?}");
-        assert!(explain(diagnostic.code.0).is_some() && diagnostic.help.is_some() && !diagnostic.message.is_empty(), "{diagnostic:?}");
+        assert!(
+            explain(diagnostic.code.0).is_some() && diagnostic.help.is_some() && !diagnostic.message.is_empty(),
+            "{diagnostic:?}"
+        );
         source.place(diagnostic.span);
     }
     errors
@@ -118,7 +121,8 @@ fn bombs_are_refused_quickly() {
 
 #[test]
 fn a_thousand_problems_are_kept_and_the_rest_counted() {
-    let text = "version: 1\nname: t\nsources: {a: {parquet: x}}\n".to_owned() + &(0..3000).map(|n| format!("k{n}: 1\n")).collect::<String>();
+    let text = "version: 1\nname: t\nsources: {a: {parquet: x}}\n".to_owned()
+        + &(0..3000).map(|n| format!("k{n}: 1\n")).collect::<String>();
     let loaded = load(&SourceText { path: "p".to_owned(), text }, &[]);
     assert_eq!(loaded.diagnostics.len(), 1001);
     assert!(loaded.diagnostics[1000].message.contains("2000 more"));

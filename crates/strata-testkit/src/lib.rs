@@ -70,8 +70,7 @@ pub fn run_pipeline(spec: &RunSpec) -> Result<RunReport, Error> {
     let state = spec.out.join(".strata");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_stack_size(16 << 20).enable_all().build();
     let runtime = runtime.unwrap_or_else(|e| panic!("no threads: {e}"));
-    let (result, report) =
-        runtime.block_on(strata_engine::run(&loaded, &runner, &RunOptions { state, report: None }, &Silent));
+    let (result, report) = runtime.block_on(strata_engine::run(&loaded, &runner, &RunOptions { state, report: None }, &Silent));
     result.map(|()| report)
 }
 
@@ -98,7 +97,8 @@ fn listed(source: &strata_spec::SourceText, found: &[strata_spec::Diagnostic]) -
 /// Folders with a `pipeline.yaml` below `root`, in order.
 pub fn case_folders(root: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root).unwrap_or_else(|e| panic!("{}: {e}", root.display()));
-    let mut out: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.join("pipeline.yaml").is_file()).collect();
+    let mut out: Vec<PathBuf> =
+        entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.join("pipeline.yaml").is_file()).collect();
     out.sort();
     out
 }

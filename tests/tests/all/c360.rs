@@ -17,7 +17,15 @@ fn run(data: &Path, out: &Path, as_of: &str, change: impl FnOnce(RunSpec) -> Run
 fn oracle(data: &Path, work: &Path, day: &str, report: &RunReport) {
     let wanted = work.join(format!("oracle-{day}"));
     let oracle = repository().join("tests/oracle");
-    run_python(&[oracle.join("c360_oracle.py").to_str().unwrap(), "--data", data.to_str().unwrap(), "--out", wanted.to_str().unwrap(), "--as-of", day]);
+    run_python(&[
+        oracle.join("c360_oracle.py").to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+        "--out",
+        wanted.to_str().unwrap(),
+        "--as-of",
+        day,
+    ]);
     let got = work.join(format!("strata-{day}"));
     std::fs::create_dir_all(&got).unwrap();
     for output in &report.outputs {
@@ -37,7 +45,8 @@ fn equals_the_oracle_on_both_days_and_does_not_depend_on_partitions_or_file_orde
     let whole = content_of(&first);
     assert_eq!(whole.len(), 4);
     for threads in [1, 7] {
-        let again = run(&data, &work.path().join(format!("out{threads}")), AS_OF, |s| s.threads(threads).round_trip(threads == 7));
+        let again =
+            run(&data, &work.path().join(format!("out{threads}")), AS_OF, |s| s.threads(threads).round_trip(threads == 7));
         assert_eq!(content_of(&again), whole, "{threads} partitions");
     }
     let shuffled = work.path().join("shuffled");

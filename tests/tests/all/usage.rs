@@ -32,7 +32,8 @@ fn the_quickstart_runs_and_says_where_its_tables_are() {
     for output in listed.as_array().unwrap() {
         let folder = output["path"].as_str().unwrap();
         let format = output["format"].as_str().unwrap();
-        let files = std::fs::read_dir(folder).unwrap().filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == format));
+        let files =
+            std::fs::read_dir(folder).unwrap().filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == format));
         assert!(files.count() > 0, "{output}");
     }
 }

@@ -17,10 +17,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Chunks {
-            chunks: [0; CHUNKS],
-            pending: 0,
-        }
+        Chunks { chunks: [0; CHUNKS], pending: 0 }
     }
 
     /// Adds a finite `x`.
@@ -30,11 +27,7 @@ impl Chunks {
         let fraction = bits & ((1 << 52) - 1);
         let exponent = (bits >> 52) & 0x7ff;
         // |x| = mantissa · 2^(position − 1074); subnormals have no leading 1.
-        let (mantissa, position) = if exponent == 0 {
-            (fraction, 0)
-        } else {
-            (fraction | 1 << 52, exponent - 1)
-        };
+        let (mantissa, position) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
         let (chunk, shift) = ((position >> 5) as usize, position & 31);
         let low = ((mantissa << shift) as i64) & LOW;
         let high = (mantissa >> (32 - shift)) as i64;
@@ -90,10 +83,7 @@ impl Chunks {
     pub(super) fn to_bytes(&self, bytes: &mut Vec<u8>) {
         let (negative, magnitude) = self.magnitude();
         let first = magnitude.iter().position(|&chunk| chunk != 0).unwrap_or(0);
-        let last = magnitude
-            .iter()
-            .rposition(|&chunk| chunk != 0)
-            .map_or(first, |last| last + 1);
+        let last = magnitude.iter().rposition(|&chunk| chunk != 0).map_or(first, |last| last + 1);
         bytes.extend_from_slice(&[u8::from(negative), first as u8, (last - first) as u8]);
         for chunk in &magnitude[first..last] {
             bytes.extend_from_slice(&chunk.to_le_bytes());
@@ -104,10 +94,7 @@ impl Chunks {
     pub(super) fn read(bytes: &mut &[u8], what: &'static str) -> Result<Self> {
         let [negative, first, count] = reader::take(bytes, what)?;
         if negative > 1 || usize::from(first) + usize::from(count) > CHUNKS {
-            return Err(Error::Corrupt {
-                what,
-                detail: "its chunks are out of range",
-            });
+            return Err(Error::Corrupt { what, detail: "its chunks are out of range" });
         }
         let mut new = Chunks::new();
         for chunk in &mut new.chunks[usize::from(first)..][..usize::from(count)] {
@@ -157,6 +144,5 @@ fn bit(magnitude: &[u32; CHUNKS], at: usize) -> bool {
 }
 
 fn any_below(magnitude: &[u32; CHUNKS], at: usize) -> bool {
-    magnitude[..at / 32].iter().any(|&chunk| chunk != 0)
-        || magnitude[at / 32] & ((1 << (at % 32)) - 1) != 0
+    magnitude[..at / 32].iter().any(|&chunk| chunk != 0) || magnitude[at / 32] & ((1 << (at % 32)) - 1) != 0
 }

@@ -21,11 +21,7 @@ pub struct Moments {
 impl Moments {
     /// The moments of nothing.
     pub const fn new() -> Self {
-        Moments {
-            n: 0,
-            sum: Sum::new(),
-            squares: Sum::new(),
-        }
+        Moments { n: 0, sum: Sum::new(), squares: Sum::new() }
     }
 
     /// Adds `x`.
@@ -74,11 +70,7 @@ impl Moments {
 
     /// Reads one state off the front of `bytes`. Errors: `Corrupt`.
     pub fn read(bytes: &mut &[u8]) -> Result<Moments> {
-        Ok(Moments {
-            n: reader::take_i64(bytes, WHAT)?,
-            sum: Sum::read(bytes)?,
-            squares: Sum::read(bytes)?,
-        })
+        Ok(Moments { n: reader::take_i64(bytes, WHAT)?, sum: Sum::read(bytes)?, squares: Sum::read(bytes)? })
     }
 
     /// Bytes on the heap, beyond `size_of::<Moments>()`.
@@ -157,10 +149,6 @@ mod tests {
         assert_eq!(Moments::new().variance_population(), None);
         assert_eq!(moments([7.0]).variance_sample(), None);
         assert_eq!(moments([7.0]).variance_population(), Some(0.0));
-        assert!(
-            moments([1.0, f64::NAN])
-                .variance_population()
-                .is_some_and(f64::is_nan)
-        );
+        assert!(moments([1.0, f64::NAN]).variance_population().is_some_and(f64::is_nan));
     }
 }

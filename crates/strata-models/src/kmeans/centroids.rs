@@ -20,18 +20,10 @@ impl Centroids {
     /// if one is not finite.
     pub fn new(features: usize, values: Vec<f64>) -> Result<Self> {
         if features == 0 || values.is_empty() || !values.len().is_multiple_of(features) {
-            return Err(Error::Shape {
-                what: "centroid values",
-                found: values.len(),
-                wanted: features,
-            });
+            return Err(Error::Shape { what: "centroid values", found: values.len(), wanted: features });
         }
         if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-            return Err(Error::Feature {
-                point: at / features,
-                feature: at % features,
-                value: values[at],
-            });
+            return Err(Error::Feature { point: at / features, feature: at % features, value: values[at] });
         }
         Ok(Centroids { features, values })
     }
@@ -78,25 +70,13 @@ impl Centroids {
     pub fn assign(&self, points: &[f64], labels: &mut [u32], distances: &mut [f64]) -> Result<()> {
         let wanted = labels.len() * self.features;
         if points.len() != wanted {
-            return Err(Error::Shape {
-                what: "point values",
-                found: points.len(),
-                wanted,
-            });
+            return Err(Error::Shape { what: "point values", found: points.len(), wanted });
         }
         if distances.len() != labels.len() {
-            return Err(Error::Shape {
-                what: "distances",
-                found: distances.len(),
-                wanted: labels.len(),
-            });
+            return Err(Error::Shape { what: "distances", found: distances.len(), wanted: labels.len() });
         }
         let lanes = self.lanes();
-        for ((point, label), distance) in points
-            .chunks_exact(self.features)
-            .zip(labels)
-            .zip(distances)
-        {
+        for ((point, label), distance) in points.chunks_exact(self.features).zip(labels).zip(distances) {
             (*label, *distance) = nearest_in_lanes(&lanes, self.clusters(), point);
         }
         Ok(())
@@ -146,14 +126,7 @@ mod tests {
         assert_eq!(centroids.nearest(&[0.0]), (1, 1.0));
         assert_eq!(centroids.nearest(&[3.0]), (0, 4.0));
         assert!(Centroids::new(2, vec![1.0]).is_err());
-        assert!(matches!(
-            Centroids::new(1, vec![1.0, f64::NAN]),
-            Err(Error::Feature {
-                point: 1,
-                feature: 0,
-                ..
-            })
-        ));
+        assert!(matches!(Centroids::new(1, vec![1.0, f64::NAN]), Err(Error::Feature { point: 1, feature: 0, .. })));
         Ok(())
     }
 

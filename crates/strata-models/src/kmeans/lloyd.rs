@@ -79,35 +79,21 @@ const WHAT: &str = "cluster sums";
 impl ClusterSums {
     /// Nothing added yet, for k clusters of d features.
     pub fn new(clusters: usize, features: usize) -> Self {
-        ClusterSums {
-            features,
-            counts: vec![0; clusters],
-            sums: vec![Sum::new(); clusters * features],
-            inertia: Sum::new(),
-        }
+        ClusterSums { features, counts: vec![0; clusters], sums: vec![Sum::new(); clusters * features], inertia: Sum::new() }
     }
 
     /// From members and the exactly rounded sum of every feature, cluster by cluster. Errors: `Shape` if they do not fit.
     pub fn from_parts(counts: Vec<i64>, sums: &[f64]) -> Result<Self> {
         let features = sums.len() / counts.len().max(1);
         if features * counts.len() != sums.len() {
-            return Err(Error::Shape {
-                what: WHAT,
-                found: sums.len(),
-                wanted: features * counts.len(),
-            });
+            return Err(Error::Shape { what: WHAT, found: sums.len(), wanted: features * counts.len() });
         }
         let exact = |x: &f64| {
             let mut sum = Sum::new();
             sum.add(*x);
             sum
         };
-        Ok(ClusterSums {
-            features,
-            counts,
-            sums: sums.iter().map(exact).collect(),
-            inertia: Sum::new(),
-        })
+        Ok(ClusterSums { features, counts, sums: sums.iter().map(exact).collect(), inertia: Sum::new() })
     }
 
     /// Adds a point of d values to `cluster`, at `distance_squared` from its centroid.
@@ -115,10 +101,7 @@ impl ClusterSums {
     pub fn add(&mut self, cluster: usize, point: &[f64], distance_squared: f64) {
         self.counts[cluster] += 1;
         self.inertia.add(distance_squared);
-        for (sum, &x) in self.sums[cluster * self.features..][..self.features]
-            .iter_mut()
-            .zip(point)
-        {
+        for (sum, &x) in self.sums[cluster * self.features..][..self.features].iter_mut().zip(point) {
             sum.add(x);
         }
     }
@@ -127,21 +110,11 @@ impl ClusterSums {
     pub fn merge(&mut self, other: &ClusterSums) -> Result<()> {
         let (found, wanted) = (other.sums.len(), self.sums.len());
         if found != wanted || other.counts.len() != self.counts.len() {
-            return Err(Error::Shape {
-                what: WHAT,
-                found,
-                wanted,
-            });
+            return Err(Error::Shape { what: WHAT, found, wanted });
         }
         self.inertia.merge(&other.inertia);
-        self.counts
-            .iter_mut()
-            .zip(&other.counts)
-            .for_each(|(mine, theirs)| *mine += theirs);
-        self.sums
-            .iter_mut()
-            .zip(&other.sums)
-            .for_each(|(mine, theirs)| mine.merge(theirs));
+        self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine += theirs);
+        self.sums.iter_mut().zip(&other.sums).for_each(|(mine, theirs)| mine.merge(theirs));
         Ok(())
     }
 
@@ -174,35 +147,18 @@ impl ClusterSums {
         let features = u32::from_le_bytes(reader::take(bytes, WHAT)?) as usize;
         // Every sum takes at least a byte: a length beyond the bytes is garbage, not a reason to allocate.
         if clusters.saturating_mul(features.saturating_add(8)) > bytes.len() {
-            return Err(Error::Corrupt {
-                what: WHAT,
-                detail: "it ends too early",
-            });
+            return Err(Error::Corrupt { what: WHAT, detail: "it ends too early" });
         }
-        let counts = (0..clusters)
-            .map(|_| reader::take_i64(bytes, WHAT))
-            .collect::<Result<_>>()?;
+        let counts = (0..clusters).map(|_| reader::take_i64(bytes, WHAT)).collect::<Result<_>>()?;
         let inertia = Sum::read(bytes)?;
-        let sums = (0..clusters * features)
-            .map(|_| Sum::read(bytes))
-            .collect::<Result<_>>()?;
+        let sums = (0..clusters * features).map(|_| Sum::read(bytes)).collect::<Result<_>>()?;
         reader::end(bytes, WHAT)?;
-        Ok(ClusterSums {
-            features,
-            counts,
-            sums,
-            inertia,
-        })
+        Ok(ClusterSums { features, counts, sums, inertia })
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let sums: usize = self
-            .sums
-            .iter()
-            .chain([&self.inertia])
-            .map(Sum::heap_bytes)
-            .sum();
+        let sums: usize = self.sums.iter().chain([&self.inertia]).map(Sum::heap_bytes).sum();
         sums + self.counts.capacity() * size_of::<i64>() + self.sums.capacity() * size_of::<Sum>()
     }
 
@@ -231,15 +187,9 @@ pub fn update(current: &Centroids, mut sums: ClusterSums, farthest: &[Far]) -> R
     let features = current.features();
     let (found, wanted) = (sums.sums.len(), current.values().len());
     if found != wanted || sums.features != features {
-        return Err(Error::Shape {
-            what: WHAT,
-            found,
-            wanted,
-        });
+        return Err(Error::Shape { what: WHAT, found, wanted });
     }
-    let without: Vec<usize> = (0..current.clusters())
-        .filter(|&cluster| sums.counts[cluster] == 0)
-        .collect();
+    let without: Vec<usize> = (0..current.clusters()).filter(|&cluster| sums.counts[cluster] == 0).collect();
     let mut candidates = farthest.iter();
     for &cluster in &without {
         candidates.by_ref().find(|far| sums.move_to(cluster, far));
@@ -254,27 +204,15 @@ pub fn update(current: &Centroids, mut sums: ClusterSums, farthest: &[Far]) -> R
             *value = mean;
         }
     }
-    let is_still = values
-        .iter()
-        .zip(current.values())
-        .all(|(new, old)| new.to_bits() == old.to_bits());
-    let empty = without
-        .into_iter()
-        .filter(|&cluster| sums.counts[cluster] == 0)
-        .collect();
-    Ok(Step {
-        centroids: Centroids::new(features, values)?,
-        shift_squared: shift.value(),
-        is_still,
-        empty,
-    })
+    let is_still = values.iter().zip(current.values()).all(|(new, old)| new.to_bits() == old.to_bits());
+    let empty = without.into_iter().filter(|&cluster| sums.counts[cluster] == 0).collect();
+    Ok(Step { centroids: Centroids::new(features, values)?, shift_squared: shift.value(), is_still, empty })
 }
 
 impl Options {
     /// Whether to stop after `step`. `mean_variance` is the mean of the features' population variances.
     pub fn is_done(&self, step: &Step, mean_variance: f64) -> bool {
-        step.is_still
-            || (self.tolerance > 0.0 && step.shift_squared <= self.tolerance * mean_variance)
+        step.is_still || (self.tolerance > 0.0 && step.shift_squared <= self.tolerance * mean_variance)
     }
 }
 
@@ -297,11 +235,7 @@ pub fn lloyd(points: &[f64], initial: &Centroids, options: &Options) -> Result<F
         centroids.assign(points, &mut labels, &mut distances)?;
         let sums = sums_of(points, &centroids, &labels, &distances);
         let is_needed = options.empty == Empty::Farthest && sums.counts.contains(&0);
-        let far = if is_needed {
-            farthest(points, &centroids, &labels, &distances)
-        } else {
-            Vec::new()
-        };
+        let far = if is_needed { farthest(points, &centroids, &labels, &distances) } else { Vec::new() };
         let step = update(&centroids, sums, &far)?;
         iterations += 1;
         converged = options.is_done(&step, mean_variance);
@@ -309,45 +243,24 @@ pub fn lloyd(points: &[f64], initial: &Centroids, options: &Options) -> Result<F
     }
     centroids.assign(points, &mut labels, &mut distances)?;
     let inertia = sums_of(points, &centroids, &labels, &distances).inertia();
-    Ok(Fit {
-        centroids,
-        labels,
-        inertia,
-        iterations,
-        converged,
-    })
+    Ok(Fit { centroids, labels, inertia, iterations, converged })
 }
 
 fn check(points: &[f64], initial: &Centroids, options: &Options) -> Result<()> {
     let features = initial.features();
     let rows = points.len() / features;
     if !points.len().is_multiple_of(features) {
-        return Err(Error::Shape {
-            what: "point values",
-            found: points.len(),
-            wanted: rows * features,
-        });
+        return Err(Error::Shape { what: "point values", found: points.len(), wanted: rows * features });
     }
     if rows < initial.clusters() {
-        return Err(Error::TooFewPoints {
-            clusters: initial.clusters(),
-            points: rows,
-        });
+        return Err(Error::TooFewPoints { clusters: initial.clusters(), points: rows });
     }
     if let Some(at) = points.iter().position(|x| !x.is_finite()) {
-        return Err(Error::Feature {
-            point: at / features,
-            feature: at % features,
-            value: points[at],
-        });
+        return Err(Error::Feature { point: at / features, feature: at % features, value: points[at] });
     }
     if options.tolerance.is_nan() || options.tolerance < 0.0 {
         let wanted = "it must be 0 or above";
-        return Err(Error::Parameter {
-            name: "tolerance",
-            value: options.tolerance,
-            wanted,
-        });
+        return Err(Error::Parameter { name: "tolerance", value: options.tolerance, wanted });
     }
     Ok(())
 }
@@ -356,31 +269,16 @@ fn check(points: &[f64], initial: &Centroids, options: &Options) -> Result<()> {
 fn mean_variance(points: &[f64], features: usize) -> f64 {
     let mut moments = vec![Moments::new(); features];
     for point in points.chunks_exact(features) {
-        moments
-            .iter_mut()
-            .zip(point)
-            .for_each(|(moments, &x)| moments.add(x));
+        moments.iter_mut().zip(point).for_each(|(moments, &x)| moments.add(x));
     }
     let mut sum = Sum::new();
-    moments
-        .iter()
-        .filter_map(Moments::variance_population)
-        .for_each(|variance| sum.add(variance));
+    moments.iter().filter_map(Moments::variance_population).for_each(|variance| sum.add(variance));
     sum.value() / features as f64
 }
 
-fn sums_of(
-    points: &[f64],
-    centroids: &Centroids,
-    labels: &[u32],
-    distances: &[f64],
-) -> ClusterSums {
+fn sums_of(points: &[f64], centroids: &Centroids, labels: &[u32], distances: &[f64]) -> ClusterSums {
     let mut sums = ClusterSums::new(centroids.clusters(), centroids.features());
-    for ((point, &label), &distance) in points
-        .chunks_exact(centroids.features())
-        .zip(labels)
-        .zip(distances)
-    {
+    for ((point, &label), &distance) in points.chunks_exact(centroids.features()).zip(labels).zip(distances) {
         sums.add(label as usize, point, distance);
     }
     sums
@@ -402,29 +300,18 @@ mod tests {
     use super::*;
 
     fn options(tolerance: f64, empty: Empty) -> Options {
-        Options {
-            iterations_max: 50,
-            tolerance,
-            empty,
-        }
+        Options { iterations_max: 50, tolerance, empty }
     }
 
     #[test]
     fn two_groups_are_found_and_the_end_is_seen() -> Result<()> {
         let points = [0.0, 1.0, 2.0, 10.0, 11.0, 12.0];
-        let fit = lloyd(
-            &points,
-            &Centroids::new(1, vec![0.0, 1.0])?,
-            &options(0.0, Empty::Stays),
-        )?;
+        let fit = lloyd(&points, &Centroids::new(1, vec![0.0, 1.0])?, &options(0.0, Empty::Stays))?;
         assert_eq!(fit.labels, [0, 0, 0, 1, 1, 1]);
         assert_eq!(fit.centroids.values(), [1.0, 11.0]);
         assert_eq!(fit.inertia, 4.0);
         assert!(fit.converged);
-        let cut = Options {
-            iterations_max: 1,
-            ..options(0.0, Empty::Stays)
-        };
+        let cut = Options { iterations_max: 1, ..options(0.0, Empty::Stays) };
         let cut = lloyd(&points, &Centroids::new(1, vec![0.0, 1.0])?, &cut)?;
         assert_eq!((cut.iterations, cut.converged), (1, false));
         assert_eq!(cut.centroids.values(), [0.0, 7.2]);
@@ -434,13 +321,7 @@ mod tests {
 
     #[test]
     fn the_order_of_the_points_changes_no_bit() -> Result<()> {
-        let point = |i: u64| {
-            [
-                (i * 7919 % 101) as f64 * 0.37,
-                (i * 104_729 % 89) as f64 * 1e3,
-                (i % 5) as f64 - 2.0,
-            ]
-        };
+        let point = |i: u64| [(i * 7919 % 101) as f64 * 0.37, (i * 104_729 % 89) as f64 * 1e3, (i % 5) as f64 - 2.0];
         let forward: Vec<f64> = (0..200).flat_map(point).collect();
         let backward: Vec<f64> = (0..200).rev().flat_map(point).collect();
         let initial = Centroids::new(3, forward[..12].to_vec())?;
@@ -471,16 +352,7 @@ mod tests {
         sums.add(0, &[1.0], 1.0);
         sums.add(0, &[0.5], 0.25);
         sums.add(1, &[9.0], 16.0);
-        let far = [
-            Far {
-                cluster: 1,
-                point: vec![9.0],
-            },
-            Far {
-                cluster: 0,
-                point: vec![1.0],
-            },
-        ];
+        let far = [Far { cluster: 1, point: vec![9.0] }, Far { cluster: 0, point: vec![1.0] }];
         let step = update(&current, sums, &far)?;
         assert_eq!(step.centroids.values(), [0.5, 9.0, 1.0]);
         assert_eq!(step.shift_squared, 0.25 + 16.0 + 99.0 * 99.0);
@@ -490,11 +362,7 @@ mod tests {
 
     #[test]
     fn sums_survive_bytes_and_merges() -> Result<()> {
-        let (mut whole, mut left, mut right) = (
-            ClusterSums::new(2, 2),
-            ClusterSums::new(2, 2),
-            ClusterSums::new(2, 2),
-        );
+        let (mut whole, mut left, mut right) = (ClusterSums::new(2, 2), ClusterSums::new(2, 2), ClusterSums::new(2, 2));
         for i in 0..100usize {
             let point = [i as f64 * 0.1, 1e10 / (i + 1) as f64];
             whole.add(i % 2, &point, i as f64);
@@ -506,10 +374,7 @@ mod tests {
         right.to_bytes(&mut merged);
         assert_eq!(expected, merged);
         let read = ClusterSums::from_bytes(&merged)?;
-        assert_eq!(
-            (read.counts(), read.inertia()),
-            (whole.counts(), whole.inertia())
-        );
+        assert_eq!((read.counts(), read.inertia()), (whole.counts(), whole.inertia()));
         assert!(ClusterSums::from_bytes(&merged[1..]).is_err());
         assert!(ClusterSums::from_bytes(&[255; 40]).is_err());
         assert!(right.merge(&ClusterSums::new(3, 2)).is_err());
@@ -522,25 +387,9 @@ mod tests {
         let run = |points: &[f64], options: Options| lloyd(points, &initial, &options).err();
         let good = options(0.0, Empty::Stays);
         assert!(matches!(run(&[0.0; 3], good), Some(Error::Shape { .. })));
-        assert!(matches!(
-            run(&[0.0; 2], good),
-            Some(Error::TooFewPoints {
-                clusters: 2,
-                points: 1
-            })
-        ));
-        assert!(matches!(
-            run(&[0.0, 0.0, 1.0, f64::NAN], good),
-            Some(Error::Feature {
-                point: 1,
-                feature: 1,
-                ..
-            })
-        ));
-        assert!(matches!(
-            run(&[0.0; 4], options(f64::NAN, Empty::Stays)),
-            Some(Error::Parameter { .. })
-        ));
+        assert!(matches!(run(&[0.0; 2], good), Some(Error::TooFewPoints { clusters: 2, points: 1 })));
+        assert!(matches!(run(&[0.0, 0.0, 1.0, f64::NAN], good), Some(Error::Feature { point: 1, feature: 1, .. })));
+        assert!(matches!(run(&[0.0; 4], options(f64::NAN, Empty::Stays)), Some(Error::Parameter { .. })));
         Ok(())
     }
 }

@@ -17,21 +17,13 @@ impl Scaling {
     /// From the moments of each feature. Errors: `Feature` if a mean or deviation is not finite (a NaN or infinity
     /// among the values, or values beyond 1e153), `NoRows` if there are no values.
     pub fn from_moments(moments: &[Moments]) -> Result<Self> {
-        let mut scaling = Scaling {
-            means: Vec::new(),
-            deviations: Vec::new(),
-        };
+        let mut scaling = Scaling { means: Vec::new(), deviations: Vec::new() };
         for (feature, moments) in moments.iter().enumerate() {
-            let (Some(mean), Some(variance)) = (moments.mean(), moments.variance_population())
-            else {
+            let (Some(mean), Some(variance)) = (moments.mean(), moments.variance_population()) else {
                 return Err(Error::NoRows);
             };
             if let Some(&value) = [mean, variance].iter().find(|x| !x.is_finite()) {
-                return Err(Error::Feature {
-                    point: 0,
-                    feature,
-                    value,
-                });
+                return Err(Error::Feature { point: 0, feature, value });
             }
             scaling.means.push(mean);
             scaling.deviations.push(variance.sqrt());
@@ -43,11 +35,7 @@ impl Scaling {
     #[inline]
     pub fn apply(&self, feature: usize, x: f64) -> f64 {
         let deviation = self.deviations[feature];
-        if deviation == 0.0 {
-            0.0
-        } else {
-            (x - self.means[feature]) / deviation
-        }
+        if deviation == 0.0 { 0.0 } else { (x - self.means[feature]) / deviation }
     }
 
     /// Scales a point in place; its length is the number of features.

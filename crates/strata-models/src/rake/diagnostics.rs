@@ -31,22 +31,13 @@ impl WeightDiagnostics {
         let sum = moments.sum.value();
         let squares = moments.squares.value();
         let deff = n as f64 * squares / (sum * sum);
-        Some(WeightDiagnostics {
-            n,
-            sum,
-            min,
-            max,
-            deff,
-            ess: sum * sum / squares,
-        })
+        Some(WeightDiagnostics { n, sum, min, max, deff, ess: sum * sum / squares })
     }
 }
 
 /// Diagnostics of `weights`, of which cell-wise constant ones are given with their number of rows; none if there are no
 /// rows. Equal whatever the order and however rows with equal weights are grouped.
-pub fn weight_diagnostics(
-    weights: impl IntoIterator<Item = (f64, u64)>,
-) -> Option<WeightDiagnostics> {
+pub fn weight_diagnostics(weights: impl IntoIterator<Item = (f64, u64)>) -> Option<WeightDiagnostics> {
     let mut moments = Moments::new();
     let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
     for (weight, rows) in weights.into_iter().filter(|&(_, rows)| rows > 0) {

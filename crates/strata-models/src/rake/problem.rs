@@ -38,26 +38,15 @@ pub(super) fn prepare(margins: &[Margin], cells: &[Cell], options: &Options) -> 
     let mut rows = 0u64;
     for (index, cell) in cells.iter().enumerate() {
         if cell.codes.len() != margins.len() {
-            return Err(Error::Shape {
-                what: "codes of a cell",
-                found: cell.codes.len(),
-                wanted: margins.len(),
-            });
+            return Err(Error::Shape { what: "codes of a cell", found: cell.codes.len(), wanted: margins.len() });
         }
         if !(cell.weight > 0.0 && cell.weight.is_finite()) || cell.rows == 0 {
-            return Err(Error::BaseWeight {
-                cell: index,
-                weight: cell.weight,
-                rows: cell.rows,
-            });
+            return Err(Error::BaseWeight { cell: index, weight: cell.weight, rows: cell.rows });
         }
         base.add(cell.weight);
         rows = rows.checked_add(cell.rows).ok_or(Error::TooManyRows)?;
     }
-    let totals = margins
-        .iter()
-        .map(target_total)
-        .collect::<Result<Vec<f64>>>()?;
+    let totals = margins.iter().map(target_total).collect::<Result<Vec<f64>>>()?;
     if options.totals == Totals::Agree {
         check_totals(margins, &totals)?;
     }
@@ -68,10 +57,7 @@ pub(super) fn prepare(margins: &[Margin], cells: &[Cell], options: &Options) -> 
     let mut dropped = Vec::new();
     let mut fitted = Vec::with_capacity(margins.len());
     for (position, margin) in margins.iter().enumerate() {
-        let (codes, rows) = count(
-            margin,
-            cells.iter().map(|cell| (cell.codes[position], cell.rows)),
-        )?;
+        let (codes, rows) = count(margin, cells.iter().map(|cell| (cell.codes[position], cell.rows)))?;
         let (mut targets, gone) = targets(margin, &rows, options.absent)?;
         rescale(&mut targets, total);
         dropped.extend(gone);
@@ -90,18 +76,10 @@ pub(super) fn prepare(margins: &[Margin], cells: &[Cell], options: &Options) -> 
 fn check_options(options: &Options) -> Result<()> {
     let tolerance = options.tolerance;
     if !(tolerance > 0.0 && tolerance.is_finite()) {
-        return Err(Error::Parameter {
-            name: "tolerance",
-            value: tolerance,
-            wanted: "it must be above 0",
-        });
+        return Err(Error::Parameter { name: "tolerance", value: tolerance, wanted: "it must be above 0" });
     }
     if options.iterations_max == 0 {
-        return Err(Error::Parameter {
-            name: "max_iterations",
-            value: 0.0,
-            wanted: "it must be at least 1",
-        });
+        return Err(Error::Parameter { name: "max_iterations", value: 0.0, wanted: "it must be at least 1" });
     }
     Ok(())
 }
@@ -109,13 +87,7 @@ fn check_options(options: &Options) -> Result<()> {
 /// Sum of a margin's targets, above 0. Errors: `Target`.
 fn target_total(margin: &Margin) -> Result<f64> {
     let mut sum = Sum::new();
-    let refused = |level: &str, target| {
-        Err(Error::Target {
-            margin: margin.name.clone(),
-            level: level.to_owned(),
-            target,
-        })
-    };
+    let refused = |level: &str, target| Err(Error::Target { margin: margin.name.clone(), level: level.to_owned(), target });
     for level in &margin.levels {
         let target = level.target.unwrap_or(0.0);
         if !(target >= 0.0 && target.is_finite()) {
@@ -144,10 +116,7 @@ fn check_totals(margins: &[Margin], totals: &[f64]) -> Result<()> {
 }
 
 /// The codes of the cells in a margin, and the rows at each of its levels. Errors: `NullLevel`, `Shape`.
-fn count(
-    margin: &Margin,
-    cells: impl Iterator<Item = (Option<u32>, u64)>,
-) -> Result<(Vec<u32>, Vec<u64>)> {
+fn count(margin: &Margin, cells: impl Iterator<Item = (Option<u32>, u64)>) -> Result<(Vec<u32>, Vec<u64>)> {
     let levels = margin.levels.len();
     let mut rows = vec![0u64; levels];
     let mut null_rows = 0;
@@ -158,20 +127,13 @@ fn count(
             continue;
         };
         let Some(level_rows) = rows.get_mut(code as usize) else {
-            return Err(Error::Shape {
-                what: "levels of a margin",
-                found: levels,
-                wanted: code as usize + 1,
-            });
+            return Err(Error::Shape { what: "levels of a margin", found: levels, wanted: code as usize + 1 });
         };
         *level_rows += cell_rows;
         codes.push(code);
     }
     if null_rows > 0 {
-        return Err(Error::NullLevel {
-            margin: margin.name.clone(),
-            rows: null_rows,
-        });
+        return Err(Error::NullLevel { margin: margin.name.clone(), rows: null_rows });
     }
     Ok((codes, rows))
 }
@@ -184,34 +146,18 @@ fn targets(margin: &Margin, rows: &[u64], absent: Absent) -> Result<(Vec<f64>, V
         let (margin, name) = (margin.name.clone(), level.name.clone());
         targets.push(match (level.target, rows) {
             (None, 1..) => {
-                return Err(Error::UntargetedLevel {
-                    margin,
-                    level: name,
-                    rows,
-                });
+                return Err(Error::UntargetedLevel { margin, level: name, rows });
             }
             (Some(0.0), 1..) => {
-                return Err(Error::ZeroTarget {
-                    margin,
-                    level: name,
-                    rows,
-                });
+                return Err(Error::ZeroTarget { margin, level: name, rows });
             }
             (Some(target), 1..) => target,
             (None | Some(0.0), 0) => 0.0,
             (Some(target), 0) if absent == Absent::Error => {
-                return Err(Error::AbsentLevel {
-                    margin,
-                    level: name,
-                    target,
-                });
+                return Err(Error::AbsentLevel { margin, level: name, target });
             }
             (Some(target), 0) => {
-                dropped.push(Dropped {
-                    margin,
-                    level: name,
-                    target,
-                });
+                dropped.push(Dropped { margin, level: name, target });
                 0.0
             }
         });

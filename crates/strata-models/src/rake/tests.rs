@@ -3,25 +3,12 @@
 use super::*;
 
 fn margin(name: &str, levels: &[(&str, Option<f64>)]) -> Margin {
-    let levels = levels
-        .iter()
-        .map(|&(name, target)| Level {
-            name: name.to_owned(),
-            target,
-        })
-        .collect();
-    Margin {
-        name: name.to_owned(),
-        levels,
-    }
+    let levels = levels.iter().map(|&(name, target)| Level { name: name.to_owned(), target }).collect();
+    Margin { name: name.to_owned(), levels }
 }
 
 fn cell(codes: &[u32], weight: f64, rows: u64) -> Cell {
-    Cell {
-        codes: codes.iter().copied().map(Some).collect(),
-        weight,
-        rows,
-    }
+    Cell { codes: codes.iter().copied().map(Some).collect(), weight, rows }
 }
 
 fn two_by_two() -> (Vec<Margin>, Vec<Cell>) {
@@ -29,33 +16,16 @@ fn two_by_two() -> (Vec<Margin>, Vec<Cell>) {
         margin("sex", &[("f", Some(60.0)), ("m", Some(40.0))]),
         margin("age", &[("young", Some(30.0)), ("old", Some(70.0))]),
     ];
-    let cells = vec![
-        cell(&[0, 0], 10.0, 10),
-        cell(&[0, 1], 5.0, 5),
-        cell(&[1, 0], 2.0, 2),
-        cell(&[1, 1], 8.0, 8),
-    ];
+    let cells = vec![cell(&[0, 0], 10.0, 10), cell(&[0, 1], 5.0, 5), cell(&[1, 0], 2.0, 2), cell(&[1, 1], 8.0, 8)];
     (margins, cells)
 }
 
 #[test]
 fn margins_are_met_and_odds_ratios_kept() -> Result<()> {
     let (margins, cells) = two_by_two();
-    let raked = rake(
-        &margins,
-        &cells,
-        &Options {
-            tolerance: 1e-12,
-            ..Options::default()
-        },
-    )?;
+    let raked = rake(&margins, &cells, &Options { tolerance: 1e-12, ..Options::default() })?;
     assert!(raked.converged && raked.relative_difference_max < 1e-12);
-    let weights: Vec<f64> = raked
-        .factors
-        .iter()
-        .zip(&cells)
-        .map(|(factor, cell)| factor * cell.weight)
-        .collect();
+    let weights: Vec<f64> = raked.factors.iter().zip(&cells).map(|(factor, cell)| factor * cell.weight).collect();
     assert!((weights[0] + weights[1] - 60.0).abs() < 1e-9);
     assert!((weights[0] + weights[2] - 30.0).abs() < 1e-9);
     let odds = weights[0] * weights[3] / (weights[1] * weights[2]);
@@ -77,20 +47,9 @@ fn the_order_of_the_cells_changes_no_bit() -> Result<()> {
 #[test]
 fn iterations_are_counted_in_whole_sweeps() -> Result<()> {
     let (margins, cells) = two_by_two();
-    let single = rake(
-        &margins[..1],
-        &[cell(&[0], 3.0, 3), cell(&[1], 9.0, 9)],
-        &Options::default(),
-    )?;
-    assert_eq!(
-        (single.iterations, single.factors),
-        (1, vec![20.0, 40.0 / 9.0])
-    );
-    let kept = Options {
-        iterations_max: 1,
-        not_converged: NotConverged::Keep,
-        ..Options::default()
-    };
+    let single = rake(&margins[..1], &[cell(&[0], 3.0, 3), cell(&[1], 9.0, 9)], &Options::default())?;
+    assert_eq!((single.iterations, single.factors), (1, vec![20.0, 40.0 / 9.0]));
+    let kept = Options { iterations_max: 1, not_converged: NotConverged::Keep, ..Options::default() };
     let one = rake(&margins, &cells, &kept)?;
     // After one sweep the last margin is met and the first is not.
     assert!(!one.converged && one.worst.margin == "sex");
@@ -102,27 +61,12 @@ fn iterations_are_counted_in_whole_sweeps() -> Result<()> {
 #[test]
 fn scaling_to_the_sample_drops_absent_levels() -> Result<()> {
     let (mut margins, cells) = two_by_two();
-    margins[1].levels.push(Level {
-        name: "ancient".to_owned(),
-        target: Some(50.0),
-    });
+    margins[1].levels.push(Level { name: "ancient".to_owned(), target: Some(50.0) });
     margins[0].levels[0].target = Some(110.0);
     let absent = rake(&margins, &cells, &Options::default());
     let (margin, level) = ("age".to_owned(), "ancient".to_owned());
-    assert_eq!(
-        absent.err(),
-        Some(Error::AbsentLevel {
-            margin,
-            level,
-            target: 50.0
-        })
-    );
-    let options = Options {
-        absent: Absent::DropAndRescale,
-        scale_to: ScaleTo::Sample,
-        tolerance: 1e-12,
-        ..Options::default()
-    };
+    assert_eq!(absent.err(), Some(Error::AbsentLevel { margin, level, target: 50.0 }));
+    let options = Options { absent: Absent::DropAndRescale, scale_to: ScaleTo::Sample, tolerance: 1e-12, ..Options::default() };
     let raked = rake(&margins, &cells, &options)?;
     assert_eq!(raked.total, 25.0);
     assert_eq!(raked.dropped.len(), 1);
@@ -137,31 +81,13 @@ fn scaling_to_the_sample_drops_absent_levels() -> Result<()> {
 fn an_impossible_pattern_of_cells_names_the_worst_level() {
     // Every woman is young, but the margins need 60 women and 30 young.
     let (margins, _) = two_by_two();
-    let cells = [
-        cell(&[0, 0], 10.0, 10),
-        cell(&[1, 0], 2.0, 2),
-        cell(&[1, 1], 8.0, 8),
-    ];
-    let Err(Error::NotConverged {
-        iterations,
-        margin,
-        level,
-        relative,
-        ..
-    }) = rake(&margins, &cells, &Options::default())
-    else {
+    let cells = [cell(&[0, 0], 10.0, 10), cell(&[1, 0], 2.0, 2), cell(&[1, 1], 8.0, 8)];
+    let Err(Error::NotConverged { iterations, margin, level, relative, .. }) = rake(&margins, &cells, &Options::default()) else {
         panic!("it converged");
     };
-    assert_eq!(
-        (iterations, margin.as_str(), level.as_str()),
-        (100, "sex", "m")
-    );
+    assert_eq!((iterations, margin.as_str(), level.as_str()), (100, "sex", "m"));
     assert!(relative > 0.1);
-    let forever = Options {
-        iterations_max: 5000,
-        not_converged: NotConverged::Keep,
-        ..Options::default()
-    };
+    let forever = Options { iterations_max: 5000, not_converged: NotConverged::Keep, ..Options::default() };
     let kept = rake(&margins, &cells, &forever).unwrap();
     assert!(!kept.converged && kept.factors.iter().all(|factor| factor.is_finite()));
 }
@@ -169,52 +95,21 @@ fn an_impossible_pattern_of_cells_names_the_worst_level() {
 #[test]
 fn what_cannot_be_met_is_named() {
     let (margins, cells) = two_by_two();
-    let refused = |margins: &[Margin], cells: &[Cell]| {
-        rake(margins, cells, &Options::default()).err().unwrap()
-    };
+    let refused = |margins: &[Margin], cells: &[Cell]| rake(margins, cells, &Options::default()).err().unwrap();
     let mut zero = margins.clone();
     zero[0].levels[1].target = Some(0.0);
     zero[0].levels[0].target = Some(100.0);
     let (sex, m) = ("sex".to_owned(), "m".to_owned());
-    assert_eq!(
-        refused(&zero, &cells),
-        Error::ZeroTarget {
-            margin: sex.clone(),
-            level: m.clone(),
-            rows: 10
-        }
-    );
+    assert_eq!(refused(&zero, &cells), Error::ZeroTarget { margin: sex.clone(), level: m.clone(), rows: 10 });
     zero[0].levels[1].target = None;
-    assert_eq!(
-        refused(&zero, &cells),
-        Error::UntargetedLevel {
-            margin: sex,
-            level: m,
-            rows: 10
-        }
-    );
+    assert_eq!(refused(&zero, &cells), Error::UntargetedLevel { margin: sex, level: m, rows: 10 });
     let mut null = cells.clone();
     null[1].codes[1] = None;
-    assert_eq!(
-        refused(&margins, &null),
-        Error::NullLevel {
-            margin: "age".to_owned(),
-            rows: 5
-        }
-    );
+    assert_eq!(refused(&margins, &null), Error::NullLevel { margin: "age".to_owned(), rows: 5 });
     let mut totals = margins.clone();
     totals[1].levels[0].target = Some(30.1);
-    assert!(
-        matches!(refused(&totals, &cells), Error::MarginTotals { margin, .. } if margin == "age")
-    );
-    let rescaled = rake(
-        &totals,
-        &cells,
-        &Options {
-            totals: Totals::Rescale,
-            ..Options::default()
-        },
-    );
+    assert!(matches!(refused(&totals, &cells), Error::MarginTotals { margin, .. } if margin == "age"));
+    let rescaled = rake(&totals, &cells, &Options { totals: Totals::Rescale, ..Options::default() });
     assert!(rescaled.is_ok_and(|raked| raked.total == 100.0));
     totals[1].levels[0].target = Some(f64::NAN);
     assert!(matches!(refused(&totals, &cells), Error::Target { .. }));
@@ -222,32 +117,12 @@ fn what_cannot_be_met_is_named() {
     assert_eq!(refused(&[], &cells), Error::NoMargins);
     let mut weightless = cells.clone();
     weightless[2].weight = 0.0;
-    assert_eq!(
-        refused(&margins, &weightless),
-        Error::BaseWeight {
-            cell: 2,
-            weight: 0.0,
-            rows: 2
-        }
-    );
+    assert_eq!(refused(&margins, &weightless), Error::BaseWeight { cell: 2, weight: 0.0, rows: 2 });
     let mut code = cells.clone();
     code[0].codes[0] = Some(2);
     assert!(matches!(refused(&margins, &code), Error::Shape { .. }));
-    let never = rake(
-        &margins,
-        &cells,
-        &Options {
-            tolerance: 0.0,
-            ..Options::default()
-        },
-    );
-    assert!(matches!(
-        never,
-        Err(Error::Parameter {
-            name: "tolerance",
-            ..
-        })
-    ));
+    let never = rake(&margins, &cells, &Options { tolerance: 0.0, ..Options::default() });
+    assert!(matches!(never, Err(Error::Parameter { name: "tolerance", .. })));
 }
 
 #[test]

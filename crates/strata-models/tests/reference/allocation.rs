@@ -14,9 +14,7 @@ struct Case {
 }
 
 fn number(value: &Value) -> Outcome<u64> {
-    Ok(value
-        .as_u64()
-        .ok_or_else(|| format!("{value} is no count"))?)
+    Ok(value.as_u64().ok_or_else(|| format!("{value} is no count"))?)
 }
 
 /// The case with its strata sorted by label; none where there are no vectors.
@@ -42,14 +40,7 @@ fn case(name: &str) -> Outcome<Option<Case>> {
 }
 
 fn request(case: &Case, shares: Shares) -> Request<'_> {
-    Request {
-        sample: case.sample,
-        sizes: &case.sizes,
-        shares,
-        min: 0,
-        max: None,
-        after_bounds: AfterBounds::Rebalance,
-    }
+    Request { sample: case.sample, sizes: &case.sizes, shares, min: 0, max: None, after_bounds: AfterBounds::Rebalance }
 }
 
 #[test]
@@ -78,25 +69,12 @@ fn the_vectors_with_a_minimum_ignore_it() -> Outcome {
     let Some(stype) = case("alloc_stype_proportional_min5.json")? else {
         return Ok(());
     };
-    assert_eq!(
-        allocate(&Request {
-            min: stype.min,
-            ..request(&stype, Shares::Proportional)
-        })?
-        .rows,
-        stype.expected
-    );
+    assert_eq!(allocate(&Request { min: stype.min, ..request(&stype, Shares::Proportional) })?.rows, stype.expected);
     let Some(county) = case("alloc_county_proportional_min5.json")? else {
         return Ok(());
     };
-    assert_eq!(
-        allocate(&request(&county, Shares::Proportional))?.rows,
-        county.expected
-    );
-    let bounded = allocate(&Request {
-        min: county.min,
-        ..request(&county, Shares::Proportional)
-    })?;
+    assert_eq!(allocate(&request(&county, Shares::Proportional))?.rows, county.expected);
+    let bounded = allocate(&Request { min: county.min, ..request(&county, Shares::Proportional) })?;
     // Inyo, Modoc at 5, Mono and Sierra at all their 3; the other 134 rows over 2,930.
     assert_eq!(bounded.rows, [13, 8, 5, 8, 66, 5, 3, 19, 20, 3]);
     assert_eq!((bounded.total, bounded.bounded.len()), (150, 4));
@@ -109,12 +87,7 @@ fn weighted_allocation() -> Outcome {
     let Some(folder) = reference("panel/cases") else {
         return Ok(());
     };
-    for name in [
-        "alloc_stype_sqrt",
-        "alloc_county_sqrt",
-        "alloc_stype_neyman",
-        "alloc_county_neyman",
-    ] {
+    for name in ["alloc_stype_sqrt", "alloc_county_sqrt", "alloc_stype_neyman", "alloc_county_neyman"] {
         let case = json(folder.join(format!("{name}.json")))?;
         let strata = case["params"]["strata"].as_array().ok_or("no strata")?;
         let number_of = |stratum: &Value, key: &str| stratum[key].as_f64().ok_or("no number");
@@ -123,21 +96,13 @@ fn weighted_allocation() -> Outcome {
             .map(|stratum| {
                 let size = number_of(stratum, "N")?;
                 let is_neyman = name.ends_with("neyman");
-                Ok(if is_neyman {
-                    size * number_of(stratum, "S")?
-                } else {
-                    size.sqrt()
-                })
+                Ok(if is_neyman { size * number_of(stratum, "S")? } else { size.sqrt() })
             })
             .collect::<Outcome<Vec<f64>>>()?;
         let found = largest_remainder(&weights, number(&case["params"]["n"])?)?;
         for (stratum, rows) in strata.iter().zip(found) {
             let label = stratum["stratum"].as_str().unwrap_or_default();
-            assert_eq!(
-                rows,
-                number(&case["expected"]["n_h"][label])?,
-                "{name}, {label}"
-            );
+            assert_eq!(rows, number(&case["expected"]["n_h"][label])?, "{name}, {label}");
         }
     }
     Ok(())
@@ -150,18 +115,12 @@ fn largest_remainders() -> Outcome {
     };
     for i in 0..4 {
         let case = json(folder.join(format!("largest_remainder_{i}.json")))?;
-        let shares = case["params"]["proportions"]
-            .as_object()
-            .ok_or("no proportions")?;
+        let shares = case["params"]["proportions"].as_object().ok_or("no proportions")?;
         let weights: Vec<f64> = shares.values().filter_map(Value::as_f64).collect();
         let rows = largest_remainder(&weights, number(&case["params"]["n"])?)?;
         assert_eq!(rows.len(), shares.len());
         for (label, rows) in shares.keys().zip(rows) {
-            assert_eq!(
-                rows,
-                number(&case["expected"]["n_h"][label])?,
-                "case {i}, {label}"
-            );
+            assert_eq!(rows, number(&case["expected"]["n_h"][label])?, "case {i}, {label}");
         }
     }
     Ok(())

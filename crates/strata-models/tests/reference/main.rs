@@ -34,9 +34,7 @@ fn json(path: PathBuf) -> Outcome<serde_json::Value> {
 
 /// The rows of a CSV file, by column name.
 fn rows(path: PathBuf) -> Outcome<Vec<std::collections::HashMap<String, String>>> {
-    Ok(csv::Reader::from_path(path)?
-        .deserialize()
-        .collect::<Result<_, _>>()?)
+    Ok(csv::Reader::from_path(path)?.deserialize().collect::<Result<_, _>>()?)
 }
 
 fn parquet(path: PathBuf) -> Outcome<RecordBatch> {
@@ -47,10 +45,7 @@ fn parquet(path: PathBuf) -> Outcome<RecordBatch> {
 }
 
 fn column(batch: &RecordBatch, name: &str) -> Outcome<ArrayRef> {
-    Ok(batch
-        .column_by_name(name)
-        .ok_or_else(|| format!("no column {name}"))?
-        .clone())
+    Ok(batch.column_by_name(name).ok_or_else(|| format!("no column {name}"))?.clone())
 }
 
 fn floats(batch: &RecordBatch, name: &str) -> Outcome<Vec<f64>> {

@@ -20,15 +20,9 @@ fn scores(values: &[(i64, i64)]) -> Outcome<Vec<u32>> {
     for (value, keys) in &keys_of {
         cuts.push(value, keys.len() as u64);
     }
-    let cuts: Vec<(i64, i64)> = cuts
-        .finish()?
-        .iter()
-        .map(|cut| (cut.value, keys_of[&cut.value][cut.rows_below as usize - 1]))
-        .collect();
-    Ok(values
-        .iter()
-        .map(|row| tile_of(&cuts, |cut| row > cut))
-        .collect())
+    let cuts: Vec<(i64, i64)> =
+        cuts.finish()?.iter().map(|cut| (cut.value, keys_of[&cut.value][cut.rows_below as usize - 1])).collect();
+    Ok(values.iter().map(|row| tile_of(&cuts, |cut| row > cut)).collect())
 }
 
 #[test]
@@ -38,23 +32,15 @@ fn ntile_scores() -> Outcome {
     };
     let orders = parquet(folder.join("orders.parquet"))?;
     let per_day = match orders.schema().field_with_name("ts")?.data_type() {
-        arrow::datatypes::DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, _) => {
-            86_400_000
-        }
-        arrow::datatypes::DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {
-            86_400_000_000
-        }
+        arrow::datatypes::DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, _) => 86_400_000,
+        arrow::datatypes::DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => 86_400_000_000,
         other => return Err(format!("ts is {other}").into()),
     };
     let times = integers(&orders, "ts")?;
     let amounts = super::floats(&orders, "amount")?;
     // Recency in days, orders, spend in millionths.
     let mut customers: BTreeMap<i64, (i64, i64, i64)> = BTreeMap::new();
-    for ((id, ts), amount) in integers(&orders, "customer_id")?
-        .into_iter()
-        .zip(times)
-        .zip(amounts)
-    {
+    for ((id, ts), amount) in integers(&orders, "customer_id")?.into_iter().zip(times).zip(amounts) {
         let customer = customers.entry(id).or_insert((i64::MAX, 0, 0));
         customer.0 = customer.0.min(LAST_DAY - ts.div_euclid(per_day));
         customer.1 += 1;
@@ -63,27 +49,15 @@ fn ntile_scores() -> Outcome {
     let expected = rows(folder.join("expected_quintile_scores.csv"))?;
     assert_eq!(expected.len(), customers.len());
     let scored = |value: fn(&(i64, i64, i64)) -> i64| {
-        scores(
-            &customers
-                .iter()
-                .map(|(&id, customer)| (value(customer), id))
-                .collect::<Vec<_>>(),
-        )
+        scores(&customers.iter().map(|(&id, customer)| (value(customer), id)).collect::<Vec<_>>())
     };
     let (r, f, m) = (scored(|c| c.0)?, scored(|c| c.1)?, scored(|c| c.2)?);
     for (i, ((id, customer), row)) in customers.iter().zip(&expected).enumerate() {
         assert_eq!(id.to_string(), row["customer_id"]);
-        assert_eq!(
-            (customer.0.to_string(), customer.1.to_string()),
-            (row["r_days"].clone(), row["f_orders"].clone())
-        );
+        assert_eq!((customer.0.to_string(), customer.1.to_string()), (row["r_days"].clone(), row["f_orders"].clone()));
         assert!((customer.2 as f64 / 1e6 - row["m_total"].parse::<f64>()?).abs() < 1e-6);
         let found = [6 - r[i], f[i], m[i]].map(|score| score.to_string());
-        assert_eq!(
-            found,
-            ["ntile_r", "ntile_f", "ntile_m"].map(|name| row[name].clone()),
-            "customer {id}"
-        );
+        assert_eq!(found, ["ntile_r", "ntile_f", "ntile_m"].map(|name| row[name].clone()), "customer {id}");
     }
     Ok(())
 }

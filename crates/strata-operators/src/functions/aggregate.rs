@@ -104,10 +104,7 @@ impl Hash for Aggregate {
 impl Aggregate {
     fn start(&self, args: &AccumulatorArgs) -> Result<Box<dyn GroupState>> {
         if args.is_distinct {
-            return plan_err!(
-                "`{}(distinct ..)` is not supported: aggregate a `select distinct` instead",
-                self.name
-            );
+            return plan_err!("`{}(distinct ..)` is not supported: aggregate a `select distinct` instead", self.name);
         }
         (self.create)(args)
     }
@@ -142,11 +139,7 @@ impl AggregateUDFImpl for Aggregate {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let types: Vec<DataType> = args
-            .input_fields
-            .iter()
-            .map(|field| field.data_type().clone())
-            .collect();
+        let types: Vec<DataType> = args.input_fields.iter().map(|field| field.data_type().clone()).collect();
         let columns = (self.state)(&types).into_iter().enumerate();
         Ok(columns
             .map(|(index, (name, data_type))| {
@@ -163,11 +156,7 @@ impl AggregateUDFImpl for Aggregate {
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let mut state = self.start(&args)?;
         state.grow(1);
-        Ok(Box::new(OneGroup {
-            name: self.name,
-            state,
-            zeros: Vec::new(),
-        }))
+        Ok(Box::new(OneGroup { name: self.name, state, zeros: Vec::new() }))
     }
 
     fn groups_accumulator_supported(&self, _args: AccumulatorArgs) -> bool {
@@ -175,9 +164,7 @@ impl AggregateUDFImpl for Aggregate {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(ManyGroups {
-            state: self.start(&args)?,
-        }))
+        Ok(Box::new(ManyGroups { state: self.start(&args)? }))
     }
 }
 
@@ -243,9 +230,7 @@ struct OneGroup {
 
 impl fmt::Debug for OneGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OneGroup")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("OneGroup").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -273,11 +258,7 @@ impl Accumulator for OneGroup {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.state
-            .states(1)?
-            .iter()
-            .map(|array| ScalarValue::try_from_array(array, 0))
-            .collect()
+        self.state.states(1)?.iter().map(|array| ScalarValue::try_from_array(array, 0)).collect()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {

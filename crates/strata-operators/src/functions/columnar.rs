@@ -76,9 +76,7 @@ where
     A: ArrowPrimitiveType,
     O: ArrowPrimitiveType,
 {
-    each_array(argument, |array| {
-        Ok(Arc::new(primitive::<A>(array)?.unary::<_, O>(&function)) as ArrayRef)
-    })
+    each_array(argument, |array| Ok(Arc::new(primitive::<A>(array)?.unary::<_, O>(&function)) as ArrayRef))
 }
 
 /// `function` over a column or one value; null gives null, and the first failure is the call's.
@@ -90,16 +88,11 @@ where
     A: ArrowPrimitiveType,
     O: ArrowPrimitiveType,
 {
-    each_array(argument, |array| {
-        Ok(Arc::new(primitive::<A>(array)?.try_unary::<_, O, _>(&function)?) as ArrayRef)
-    })
+    each_array(argument, |array| Ok(Arc::new(primitive::<A>(array)?.try_unary::<_, O, _>(&function)?) as ArrayRef))
 }
 
 /// An array function applied to a column, or to one value as an array of length 1.
-pub(super) fn each_array(
-    argument: &ColumnarValue,
-    function: impl Fn(&ArrayRef) -> Result<ArrayRef>,
-) -> Result<ColumnarValue> {
+pub(super) fn each_array(argument: &ColumnarValue, function: impl Fn(&ArrayRef) -> Result<ArrayRef>) -> Result<ColumnarValue> {
     match argument {
         ColumnarValue::Array(array) => Ok(ColumnarValue::Array(function(array)?)),
         ColumnarValue::Scalar(scalar) => {

@@ -17,12 +17,7 @@ const DAYPART: &str = "daypart(hour)";
 pub(super) fn functions() -> Vec<Scalar> {
     vec![
         Scalar::new("age_years", DataType::Int32, |types| two_dates(AGE, types), age_years),
-        Scalar::new(
-            "days_between",
-            DataType::Int64,
-            |types| two_dates(DAYS, types),
-            days_between,
-        ),
+        Scalar::new("days_between", DataType::Int64, |types| two_dates(DAYS, types), days_between),
         Scalar::new("daypart", DataType::Utf8, coerce_daypart, daypart),
     ]
 }
@@ -43,9 +38,7 @@ fn age_years(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
 
 /// Days from `from` to `to`: `to - from`. `Int64`, null for null.
 fn days_between(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
-    binary::<Date32Type, Date32Type, Int64Type>(&args.args[0], &args.args[1], |from, to| {
-        i64::from(to) - i64::from(from)
-    })
+    binary::<Date32Type, Date32Type, Int64Type>(&args.args[0], &args.args[1], |from, to| i64::from(to) - i64::from(from))
 }
 
 fn coerce_daypart(types: &[DataType]) -> Result<Vec<DataType>> {
@@ -96,8 +89,5 @@ fn civil(days: i32) -> Civil {
     let day_of_month = from_march - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     // |days| < 2^31, so the year is below 5.9 million.
-    Civil {
-        year: era as i32 * 400 + year as i32 + next,
-        day_of_year: month * 32 + day_of_month,
-    }
+    Civil { year: era as i32 * 400 + year as i32 + next, day_of_year: month * 32 + day_of_month }
 }

@@ -25,12 +25,7 @@ pub(super) fn functions() -> Vec<Aggregate> {
             Ok(vec![value_type(USAGE, &types[0])?])
         },
         returns: |_| DataType::Int64,
-        state: |types| {
-            vec![(
-                "values",
-                DataType::List(Arc::new(Field::new_list_field(types[0].clone(), true))),
-            )]
-        },
+        state: |types| vec![("values", DataType::List(Arc::new(Field::new_list_field(types[0].clone(), true))))],
         create,
         of_nothing: ScalarValue::Int64(Some(0)),
     }]
@@ -59,8 +54,7 @@ impl<N: Key, V: Values<N> + 'static> GroupState for Distinct<N, V> {
     }
 
     fn update(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
-        self.0
-            .update(&values[0], groups, included(&values[0], filter).as_ref(), ())
+        self.0.update(&values[0], groups, included(&values[0], filter).as_ref(), ())
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize]) -> Result<()> {

@@ -16,11 +16,7 @@ use super::columnar::{expect_arity, number_type, primitive};
 /// `exact_moments(x)`, the bytes of `Moments`, `Binary`. Source: Neal 2015.
 pub(super) fn functions() -> Vec<Aggregate> {
     vec![
-        number(
-            "exact_sum",
-            |types| one_number("exact_sum(x)", types),
-            |_| Ok(Box::new(Exact::new(Output::Number(sum)))),
-        ),
+        number("exact_sum", |types| one_number("exact_sum(x)", types), |_| Ok(Box::new(Exact::new(Output::Number(sum))))),
         number(
             "exact_var_pop",
             |types| one_number("exact_var_pop(x)", types),
@@ -34,20 +30,12 @@ pub(super) fn functions() -> Vec<Aggregate> {
         number(
             "exact_stddev_pop",
             |types| one_number("exact_stddev_pop(x)", types),
-            |_| {
-                Ok(Box::new(Exact::new(Output::Number(|of: &Moments| {
-                    of.variance_population().map(f64::sqrt)
-                }))))
-            },
+            |_| Ok(Box::new(Exact::new(Output::Number(|of: &Moments| of.variance_population().map(f64::sqrt))))),
         ),
         number(
             "exact_stddev_samp",
             |types| one_number("exact_stddev_samp(x)", types),
-            |_| {
-                Ok(Box::new(Exact::new(Output::Number(|of: &Moments| {
-                    of.variance_sample().map(f64::sqrt)
-                }))))
-            },
+            |_| Ok(Box::new(Exact::new(Output::Number(|of: &Moments| of.variance_sample().map(f64::sqrt))))),
         ),
         Aggregate {
             returns: |_| DataType::Binary,
@@ -116,11 +104,7 @@ fn sum(sum: &Sum) -> Option<f64> {
 
 impl<E: Exactly> Cells<E> {
     pub(super) fn new() -> Self {
-        Self {
-            cells: Vec::new(),
-            seen: Vec::new(),
-            heap_bytes: 0,
-        }
+        Self { cells: Vec::new(), seen: Vec::new(), heap_bytes: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -161,10 +145,7 @@ impl<E: Exactly> Cells<E> {
 
     /// The accumulator of each of the first `n` groups; `None` without rows.
     pub(super) fn first(&self, n: usize) -> impl Iterator<Item = Option<&E>> {
-        self.cells[..n]
-            .iter()
-            .zip(&self.seen)
-            .map(|(cell, seen)| seen.then_some(cell))
+        self.cells[..n].iter().zip(&self.seen).map(|(cell, seen)| seen.then_some(cell))
     }
 
     pub(super) fn bytes(&self, n: usize) -> ArrayRef {
@@ -221,10 +202,7 @@ fn append<E: Exactly>(cell: Option<&E>, bytes: &mut Vec<u8>, out: &mut BinaryBui
 pub(super) fn binary(states: &ArrayRef) -> Result<&BinaryArray> {
     match states.as_binary_opt::<i32>() {
         Some(states) => Ok(states),
-        None => exec_err!(
-            "a state column is {}: the plan was made by another version, run it again",
-            states.data_type()
-        ),
+        None => exec_err!("a state column is {}: the plan was made by another version, run it again", states.data_type()),
     }
 }
 
@@ -232,19 +210,13 @@ pub(super) fn binary(states: &ArrayRef) -> Result<&BinaryArray> {
 pub(super) fn counts(states: &ArrayRef) -> Result<&Int64Array> {
     match states.as_primitive_opt::<Int64Type>() {
         Some(states) => Ok(states),
-        None => exec_err!(
-            "a state column is {}: the plan was made by another version, run it again",
-            states.data_type()
-        ),
+        None => exec_err!("a state column is {}: the plan was made by another version, run it again", states.data_type()),
     }
 }
 
 impl<E: Exactly> Exact<E> {
     fn new(output: Output<E>) -> Self {
-        Self {
-            cells: Cells::new(),
-            output,
-        }
+        Self { cells: Cells::new(), output }
     }
 }
 
@@ -270,12 +242,7 @@ impl<E: Exactly> GroupState for Exact<E> {
     fn values(&self, n: usize) -> Result<ArrayRef> {
         Ok(match self.output {
             Output::State => self.cells.bytes(n),
-            Output::Number(number) => Arc::new(
-                self.cells
-                    .first(n)
-                    .map(|cell| cell.and_then(number))
-                    .collect::<Float64Array>(),
-            ),
+            Output::Number(number) => Arc::new(self.cells.first(n).map(|cell| cell.and_then(number)).collect::<Float64Array>()),
         })
     }
 

@@ -64,11 +64,7 @@ fn create(args: &AccumulatorArgs) -> Result<Box<dyn GroupState>> {
     let orders = orders(spec)?;
     let columns = &args.expr_fields[..args.expr_fields.len() - 1];
     if columns.len() != orders.len() + 1 {
-        return plan_err!(
-            "the order `{spec}` has {} parts for {} keys: write `{USAGE}`",
-            orders.len(),
-            columns.len() - 1
-        );
+        return plan_err!("the order `{spec}` has {} parts for {} keys: write `{USAGE}`", orders.len(), columns.len() - 1);
     }
     let mut types: Vec<DataType> = columns.iter().map(|field| field.data_type().clone()).collect();
     types.rotate_left(1);
@@ -89,10 +85,7 @@ fn orders(spec: &str) -> Result<Vec<SortOptions>> {
                 );
             }
         };
-        Ok(SortOptions {
-            descending,
-            nulls_first,
-        })
+        Ok(SortOptions { descending, nulls_first })
     };
     spec.split(',').map(order).collect()
 }
@@ -118,18 +111,9 @@ impl First {
     /// Types of the keys, then of x; one order per key.
     fn new(types: Vec<DataType>, orders: Vec<SortOptions>) -> Result<Self> {
         let orders = orders.into_iter().chain([SortOptions::default()]);
-        let fields = types
-            .iter()
-            .zip(orders)
-            .map(|(found, order)| SortField::new_with_options(found.clone(), order));
+        let fields = types.iter().zip(orders).map(|(found, order)| SortField::new_with_options(found.clone(), order));
         let converter = RowConverter::new(fields.collect())?;
-        Ok(Self {
-            types,
-            converter,
-            arena: Vec::new(),
-            slots: Vec::new(),
-            garbage: 0,
-        })
+        Ok(Self { types, converter, arena: Vec::new(), slots: Vec::new(), garbage: 0 })
     }
 
     fn offer(&mut self, group: usize, row: &[u8]) {
@@ -147,10 +131,7 @@ impl First {
             self.arena.extend_from_slice(row);
             self.arena.len() - row.len()
         };
-        self.slots[group] = Slot {
-            start,
-            len: row.len() as u32,
-        };
+        self.slots[group] = Slot { start, len: row.len() as u32 };
     }
 
     fn offer_all(&mut self, rows: &Rows, groups: &[usize], included: Option<&NullBuffer>) {
@@ -206,19 +187,14 @@ impl GroupState for First {
     }
 
     fn update(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
-        let rows = self
-            .converter
-            .convert_columns(&keys_first(&values[..self.types.len()]))?;
+        let rows = self.converter.convert_columns(&keys_first(&values[..self.types.len()]))?;
         self.offer_all(&rows, groups, kept(filter).as_ref());
         Ok(())
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize]) -> Result<()> {
         let Some(seen) = states[0].as_boolean_opt() else {
-            return exec_err!(
-                "a state column is {}: the plan was made by another version, run it again",
-                states[0].data_type()
-            );
+            return exec_err!("a state column is {}: the plan was made by another version, run it again", states[0].data_type());
         };
         self.update(&states[1..], groups, Some(seen))
     }

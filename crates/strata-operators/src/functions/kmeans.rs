@@ -18,14 +18,10 @@ const USAGE: &str = "kmeans_assign(centroids, k, f1, .., fd)";
 pub(super) fn functions() -> Vec<Scalar> {
     vec![
         Scalar::new("kmeans_assign", DataType::Int32, coerce, |args| {
-            nearest(args, |nearest| {
-                Arc::new(Int32Array::new(nearest.clusters.into(), nearest.nulls))
-            })
+            nearest(args, |nearest| Arc::new(Int32Array::new(nearest.clusters.into(), nearest.nulls)))
         }),
         Scalar::new("kmeans_distance", DataType::Float64, coerce, |args| {
-            nearest(args, |nearest| {
-                Arc::new(Float64Array::new(nearest.distances.into(), nearest.nulls))
-            })
+            nearest(args, |nearest| Arc::new(Float64Array::new(nearest.distances.into(), nearest.nulls)))
         }),
     ]
 }
@@ -52,18 +48,10 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
 fn nearest(args: &ScalarFunctionArgs, output: fn(Nearest) -> ArrayRef) -> Result<ColumnarValue> {
     let features = &args.args[2..];
     let centroids = centroids(&args.args[0], &args.args[1], features.len())?;
-    let one = features
-        .iter()
-        .all(|feature| matches!(feature, ColumnarValue::Scalar(_)));
+    let one = features.iter().all(|feature| matches!(feature, ColumnarValue::Scalar(_)));
     let rows = if one { 1 } else { args.number_rows };
-    let arrays = features
-        .iter()
-        .map(|feature| feature.to_array(rows))
-        .collect::<Result<Vec<_>>>()?;
-    let columns = arrays
-        .iter()
-        .map(|array| primitive::<Float64Type>(array))
-        .collect::<Result<Vec<_>>>()?;
+    let arrays = features.iter().map(|feature| feature.to_array(rows)).collect::<Result<Vec<_>>>()?;
+    let columns = arrays.iter().map(|array| primitive::<Float64Type>(array)).collect::<Result<Vec<_>>>()?;
     let result = output(assign(&centroids, &columns, rows));
     if one {
         return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
@@ -131,9 +119,5 @@ fn assign(centroids: &[f64], columns: &[&Float64Array], rows: usize) -> Nearest 
     for column in columns {
         nulls = NullBuffer::union(nulls.as_ref(), column.nulls());
     }
-    Nearest {
-        clusters,
-        distances,
-        nulls: nulls.filter(|nulls| nulls.null_count() > 0),
-    }
+    Nearest { clusters, distances, nulls: nulls.filter(|nulls| nulls.null_count() > 0) }
 }

@@ -53,10 +53,7 @@ fn create(args: &AccumulatorArgs) -> Result<Box<dyn GroupState>> {
     match args.expr_fields.first().map(|field| field.data_type()) {
         Some(DataType::Decimal128(_, scale)) => Ok(Box::new(WholeMean::new(Some(scale.unsigned_abs())))),
         Some(DataType::Int64) => Ok(Box::new(WholeMean::new(None))),
-        _ => Ok(Box::new(FloatMean {
-            cells: Cells::new(),
-            counts: Vec::new(),
-        })),
+        _ => Ok(Box::new(FloatMean { cells: Cells::new(), counts: Vec::new() })),
     }
 }
 
@@ -93,22 +90,12 @@ impl GroupState for FloatMean {
 
     fn values(&self, n: usize) -> Result<ArrayRef> {
         let groups = self.cells.first(n).zip(&self.counts);
-        let means = groups.map(|(sum, n)| {
-            Moments {
-                n: *n,
-                sum: sum?.clone(),
-                squares: Sum::new(),
-            }
-            .mean()
-        });
+        let means = groups.map(|(sum, n)| Moments { n: *n, sum: sum?.clone(), squares: Sum::new() }.mean());
         Ok(Arc::new(means.collect::<Float64Array>()))
     }
 
     fn states(&self, n: usize) -> Result<Vec<ArrayRef>> {
-        Ok(vec![
-            Arc::new(Int64Array::from(self.counts[..n].to_vec())),
-            self.cells.bytes(n),
-        ])
+        Ok(vec![Arc::new(Int64Array::from(self.counts[..n].to_vec())), self.cells.bytes(n)])
     }
 
     fn forget(&mut self, n: usize) {
@@ -129,9 +116,7 @@ impl GroupState for FloatMean {
 }
 
 fn ones(rows: usize, included: Option<&NullBuffer>) -> ArrayRef {
-    let ones: Vec<i64> = (0..rows)
-        .map(|row| i64::from(included.is_none_or(|included| included.is_valid(row))))
-        .collect();
+    let ones: Vec<i64> = (0..rows).map(|row| i64::from(included.is_none_or(|included| included.is_valid(row)))).collect();
     Arc::new(Int64Array::from(ones))
 }
 
@@ -145,11 +130,7 @@ struct WholeMean {
 
 impl WholeMean {
     fn new(scale: Option<u8>) -> Self {
-        Self {
-            sums: Vec::new(),
-            counts: Vec::new(),
-            scale,
-        }
+        Self { sums: Vec::new(), counts: Vec::new(), scale }
     }
 
     fn add<T>(&mut self, values: &ArrayRef, groups: &[usize], filter: Option<&BooleanArray>) -> Result<()>
@@ -217,8 +198,7 @@ impl GroupState for WholeMean {
         let unit = 10_u128.pow(u32::from(self.scale.unwrap_or(0)));
         let groups = self.sums[..n].iter().zip(&self.counts);
         // 10^18 · 2^63 < 2^123.
-        let means =
-            groups.map(|(sum, count)| (*count > 0).then(|| ratio(*sum, u128::from(count.unsigned_abs()) * unit)));
+        let means = groups.map(|(sum, count)| (*count > 0).then(|| ratio(*sum, u128::from(count.unsigned_abs()) * unit)));
         Ok(Arc::new(means.collect::<Float64Array>()))
     }
 
@@ -227,10 +207,7 @@ impl GroupState for WholeMean {
         for (sum, count) in self.sums[..n].iter().zip(&self.counts) {
             sums.append_option((*count > 0).then(|| sum.to_le_bytes()));
         }
-        Ok(vec![
-            Arc::new(Int64Array::from(self.counts[..n].to_vec())),
-            Arc::new(sums.finish()),
-        ])
+        Ok(vec![Arc::new(Int64Array::from(self.counts[..n].to_vec())), Arc::new(sums.finish())])
     }
 
     fn forget(&mut self, n: usize) {

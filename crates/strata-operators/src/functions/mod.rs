@@ -29,33 +29,21 @@ pub use prn::{SecretResolver, key_bytes, permanent_random_number, set_secret_res
 /// Every scalar function of ours, in the order of their names' files.
 #[must_use]
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    [
-        money::functions(),
-        dates::functions(),
-        zones::functions(),
-        prn::functions(),
-        kmeans::functions(),
-    ]
-    .into_iter()
-    .flatten()
-    .map(|function| Arc::new(ScalarUDF::from(function)))
-    .collect()
+    [money::functions(), dates::functions(), zones::functions(), prn::functions(), kmeans::functions()]
+        .into_iter()
+        .flatten()
+        .map(|function| Arc::new(ScalarUDF::from(function)))
+        .collect()
 }
 
 /// Every aggregate function of ours. Each keeps flat state for all groups and merges to the same value in any order.
 #[must_use]
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    [
-        exact::functions(),
-        mean::functions(),
-        distinct::functions(),
-        mode::functions(),
-        first::functions(),
-    ]
-    .into_iter()
-    .flatten()
-    .map(|function| Arc::new(AggregateUDF::from(function)))
-    .collect()
+    [exact::functions(), mean::functions(), distinct::functions(), mode::functions(), first::functions()]
+        .into_iter()
+        .flatten()
+        .map(|function| Arc::new(AggregateUDF::from(function)))
+        .collect()
 }
 
 /// Adds every function of ours to a session or task registry; functions of the same name are replaced. Errors: a registry that is read only.

@@ -28,12 +28,7 @@ pub(super) fn functions() -> Vec<Aggregate> {
             Ok(vec![value_type(USAGE, &types[0])?])
         },
         returns: |types| types[0].clone(),
-        state: |types| {
-            vec![
-                ("values", list_of(types[0].clone())),
-                ("counts", list_of(DataType::Int64)),
-            ]
-        },
+        state: |types| vec![("values", list_of(types[0].clone())), ("counts", list_of(DataType::Int64))],
         create,
         of_nothing: ScalarValue::Null,
     }]
@@ -66,16 +61,12 @@ impl<N: Key, V: Values<N> + 'static> GroupState for Mode<N, V> {
     }
 
     fn update(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
-        self.0
-            .update(&values[0], groups, included(&values[0], filter).as_ref(), 1)
+        self.0.update(&values[0], groups, included(&values[0], filter).as_ref(), 1)
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize]) -> Result<()> {
         let Some(lists) = states[1].as_list_opt::<i32>() else {
-            return exec_err!(
-                "a state column is {}: the plan was made by another version, run it again",
-                states[1].data_type()
-            );
+            return exec_err!("a state column is {}: the plan was made by another version, run it again", states[1].data_type());
         };
         let offsets = lists.value_offsets();
         let range = offsets[0] as usize..offsets[groups.len()] as usize;
@@ -97,19 +88,14 @@ impl<N: Key, V: Values<N> + 'static> GroupState for Mode<N, V> {
             }
         }
         let valid: NullBuffer = best.iter().map(|(count, _)| *count > 0).collect();
-        self.0
-            .values
-            .column(best.into_iter().map(|(_, key)| key).collect(), Some(valid))
+        self.0.values.column(best.into_iter().map(|(_, key)| key).collect(), Some(valid))
     }
 
     fn states(&self, n: usize) -> Result<Vec<ArrayRef>> {
         let lists = self.0.lists(n)?;
         let values = self.0.values.column(lists.keys, None)?;
         let counts = Arc::new(Int64Array::from(lists.counts));
-        Ok(vec![
-            list_column(lists.offsets.clone(), values)?,
-            list_column(lists.offsets, counts)?,
-        ])
+        Ok(vec![list_column(lists.offsets.clone(), values)?, list_column(lists.offsets, counts)?])
     }
 
     fn forget(&mut self, n: usize) {

@@ -21,9 +21,7 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
     let found = &types[0];
     let coerced = match found {
         DataType::Decimal128(..) => found.clone(),
-        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
-            DataType::Decimal128(*precision, *scale)
-        }
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => DataType::Decimal128(*precision, *scale),
         DataType::UInt64 => DataType::Decimal128(20, 0),
         _ if found.is_integer() || *found == DataType::Null => DataType::Int64,
         _ if found.is_floating() => DataType::Float64,
@@ -46,9 +44,7 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
 fn cents(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let argument = &args.args[0];
     match argument.data_type() {
-        DataType::Decimal128(_, scale) => each_array(argument, |array| {
-            decimal_cents(primitive::<Decimal128Type>(array)?, scale)
-        }),
+        DataType::Decimal128(_, scale) => each_array(argument, |array| decimal_cents(primitive::<Decimal128Type>(array)?, scale)),
         DataType::Float64 => try_unary::<Float64Type, Int64Type>(argument, double_cents),
         _ => try_unary::<Int64Type, Int64Type>(argument, |value| match value.checked_mul(100) {
             Some(cents) => Ok(cents),
@@ -63,11 +59,7 @@ fn decimal_cents(array: &PrimitiveArray<Decimal128Type>, scale: i8) -> Result<Ar
         return plan_err!("`{USAGE}` cannot hold scale {scale}: write `cents(cast(x as decimal(38, 2)))`");
     };
     let out = array.try_unary::<_, Int64Type, _>(|value| {
-        let cents = if scale <= 2 {
-            value.checked_mul(factor)
-        } else {
-            Some(value / factor)
-        };
+        let cents = if scale <= 2 { value.checked_mul(factor) } else { Some(value / factor) };
         if scale > 2 && value % factor != 0 {
             return exec_err!(
                 "`{USAGE}` would lose digits below a cent of a decimal of scale {scale}: write `cents(round(x, 2))`"

@@ -33,15 +33,9 @@ pub fn key_bytes(reference: &str) -> Result<Vec<u8>> {
         return Ok(reference.as_bytes().to_vec());
     }
     let Some(name) = reference.strip_prefix("env:") else {
-        return plan_err!(
-            "the key of `{USAGE}` is a reference: write `seed:42` or `env:PANEL_KEY`, never the key itself"
-        );
+        return plan_err!("the key of `{USAGE}` is a reference: write `seed:42` or `env:PANEL_KEY`, never the key itself");
     };
-    match RESOLVER
-        .get()
-        .and_then(|resolve| resolve(name))
-        .filter(|secret| !secret.is_empty())
-    {
+    match RESOLVER.get().and_then(|resolve| resolve(name)).filter(|secret| !secret.is_empty()) {
         Some(secret) => Ok(secret.into_bytes()),
         None => exec_err!("the secret `{name}` has no value in this process: set it wherever plans are executed"),
     }
@@ -128,10 +122,7 @@ fn of_integer(state: &Hmac<Sha256>, magnitude: u64, negative: bool) -> f64 {
 fn number(mut state: Hmac<Sha256>, id: &[u8]) -> f64 {
     state.update(id);
     let hash = state.finalize().into_bytes();
-    let top = hash[..8]
-        .iter()
-        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
-        >> 11;
+    let top = hash[..8].iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)) >> 11;
     // Of the 2^53 values only the last would round up to 1: it stays below.
     let below_one = 1.0 - f64::EPSILON / 2.0;
     ((top as f64 + 0.5) / 9_007_199_254_740_992.0).min(below_one)

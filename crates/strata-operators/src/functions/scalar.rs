@@ -25,13 +25,7 @@ impl Scalar {
         invoke: fn(&ScalarFunctionArgs) -> Result<ColumnarValue>,
     ) -> Self {
         let signature = Signature::user_defined(Volatility::Immutable);
-        Self {
-            name,
-            signature,
-            returns,
-            coerce,
-            invoke,
-        }
+        Self { name, signature, returns, coerce, invoke }
     }
 }
 

@@ -57,12 +57,7 @@ pub(super) struct Lists<N, C> {
 
 impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     pub(super) fn new(values: V) -> Self {
-        Self {
-            values,
-            table: HashTable::new(),
-            sizes: Vec::new(),
-            base: 0,
-        }
+        Self { values, table: HashTable::new(), sizes: Vec::new(), base: 0 }
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -79,13 +74,7 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     }
 
     /// Adds `count` for each included row's value.
-    pub(super) fn update(
-        &mut self,
-        array: &ArrayRef,
-        groups: &[usize],
-        included: Option<&NullBuffer>,
-        count: C,
-    ) -> Result<()> {
+    pub(super) fn update(&mut self, array: &ArrayRef, groups: &[usize], included: Option<&NullBuffer>, count: C) -> Result<()> {
         let keys = self.values.keys(array, included)?;
         each_included(groups, included, |row, group| self.add(group, keys[row], count));
         Ok(())
@@ -94,10 +83,7 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     /// Adds the lists that `column` made: `counts[i]` for each value of a list, or the default without counts.
     pub(super) fn merge(&mut self, lists: &ArrayRef, groups: &[usize], counts: Option<&[C]>) -> Result<()> {
         let Some(lists) = lists.as_list_opt::<i32>() else {
-            return exec_err!(
-                "a state column is {}: the plan was made by another version, run it again",
-                lists.data_type()
-            );
+            return exec_err!("a state column is {}: the plan was made by another version, run it again", lists.data_type());
         };
         let offsets = lists.value_offsets();
         let (start, end) = (offsets[0] as usize, offsets[groups.len()] as usize);
@@ -114,17 +100,10 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     fn add(&mut self, group: usize, key: N, count: C) {
         let numbered = self.base.wrapping_add(group as u32);
         let seen = |seen: &Seen<N, C>| seen.group == numbered && seen.key == key;
-        match self
-            .table
-            .entry(hash(numbered, &key), seen, |seen| hash(seen.group, &seen.key))
-        {
+        match self.table.entry(hash(numbered, &key), seen, |seen| hash(seen.group, &seen.key)) {
             Entry::Occupied(mut seen) => seen.get_mut().count.add(count),
             Entry::Vacant(slot) => {
-                slot.insert(Seen {
-                    group: numbered,
-                    key,
-                    count,
-                });
+                slot.insert(Seen { group: numbered, key, count });
                 self.sizes[group] += 1;
             }
         }
@@ -132,10 +111,7 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
 
     /// Every (group, value, count) of the first `n` groups, in no order.
     pub(super) fn first(&self, n: usize) -> impl Iterator<Item = (usize, N, C)> {
-        let seen = self
-            .table
-            .iter()
-            .map(|seen| (seen.group.wrapping_sub(self.base) as usize, seen.key, seen.count));
+        let seen = self.table.iter().map(|seen| (seen.group.wrapping_sub(self.base) as usize, seen.key, seen.count));
         seen.filter(move |(group, ..)| *group < n)
     }
 
@@ -185,12 +161,10 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
             self.values.retain(seen.iter_mut().map(|seen| &mut seen.key));
             self.table.reserve(seen.len(), |seen| hash(seen.group, &seen.key));
             for seen in seen {
-                self.table
-                    .insert_unique(hash(seen.group, &seen.key), seen, |seen| hash(seen.group, &seen.key));
+                self.table.insert_unique(hash(seen.group, &seen.key), seen, |seen| hash(seen.group, &seen.key));
             }
         } else if self.table.capacity() > SMALL.max(4 * self.table.len()) {
-            self.table
-                .shrink_to(SMALL.max(2 * self.table.len()), |seen| hash(seen.group, &seen.key));
+            self.table.shrink_to(SMALL.max(2 * self.table.len()), |seen| hash(seen.group, &seen.key));
         }
     }
 
@@ -202,12 +176,7 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
 /// A column of lists: list `i` is `values[offsets[i]..offsets[i + 1]]`.
 pub(super) fn list_column(offsets: Vec<i32>, values: ArrayRef) -> Result<ArrayRef> {
     let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-    Ok(Arc::new(ListArray::try_new(
-        field,
-        OffsetBuffer::new(offsets.into()),
-        values,
-        None,
-    )?))
+    Ok(Arc::new(ListArray::try_new(field, OffsetBuffer::new(offsets.into()), values, None)?))
 }
 
 /// Lists of the one value of each included row, and of nothing for the others.
@@ -249,16 +218,11 @@ mod tests {
         for _ in 0..2_000 {
             tally.grow(10);
             let rows: Vec<usize> = (5..10).chain(5..10).chain(5..10).collect();
-            let texts = rows
-                .iter()
-                .enumerate()
-                .map(|(row, group)| format!("{:06}", first + group + row.min(9) / 5));
+            let texts = rows.iter().enumerate().map(|(row, group)| format!("{:06}", first + group + row.min(9) / 5));
             let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
             tally.update(&texts, &rows, None, 1)?;
             let lists = tally.lists(10)?;
-            let column = tally
-                .values
-                .column(lists.keys[lists.offsets[5] as usize..].to_vec(), None)?;
+            let column = tally.values.column(lists.keys[lists.offsets[5] as usize..].to_vec(), None)?;
             let expected = (5..10).flat_map(|group| [first + group, first + group + 1]);
             let expected = StringArray::from_iter_values(expected.map(|text| format!("{text:06}")));
             assert_eq!(column.as_ref(), &expected);

@@ -42,9 +42,7 @@ pub(super) trait Values<N: Key>: Send + Sync {
 /// The type as which values of a type are kept. Errors: `Plan`, for types that have no exact equality or order.
 pub(super) fn value_type(usage: &str, found: &DataType) -> Result<DataType> {
     let kept = match undictionaried(found) {
-        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
-            DataType::Decimal128(*precision, *scale)
-        }
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => DataType::Decimal128(*precision, *scale),
         DataType::Null => DataType::Int64,
         DataType::Time32(_) | DataType::Time64(_) | DataType::Duration(_) => {
             return plan_err!(
@@ -124,10 +122,7 @@ impl Values<u8> for Flags {
     }
 
     fn column(&self, keys: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-        Ok(Arc::new(BooleanArray::new(
-            keys.into_iter().map(|key| key == 1).collect(),
-            nulls,
-        )))
+        Ok(Arc::new(BooleanArray::new(keys.into_iter().map(|key| key == 1).collect(), nulls)))
     }
 
     fn compare(&self, left: u8, right: u8) -> Ordering {
@@ -156,12 +151,7 @@ pub(super) struct Texts {
 
 impl Texts {
     pub(super) fn new(data_type: DataType) -> Self {
-        Self {
-            data_type,
-            numbers: HashTable::new(),
-            bytes: String::new(),
-            ends: Vec::new(),
-        }
+        Self { data_type, numbers: HashTable::new(), bytes: String::new(), ends: Vec::new() }
     }
 
     fn text(&self, number: u32) -> &str {
@@ -179,16 +169,11 @@ impl Texts {
         self.bytes.push_str(value);
         self.ends.push(self.bytes.len());
         let (bytes, ends) = (&self.bytes, &self.ends);
-        self.numbers
-            .insert_unique(hash, number, |number| HASHER.hash_one(text(bytes, ends, *number)));
+        self.numbers.insert_unique(hash, number, |number| HASHER.hash_one(text(bytes, ends, *number)));
         number
     }
 
-    fn numbers<'a>(
-        &mut self,
-        texts: impl Iterator<Item = Option<&'a str>>,
-        included: Option<&NullBuffer>,
-    ) -> ScalarBuffer<u32> {
+    fn numbers<'a>(&mut self, texts: impl Iterator<Item = Option<&'a str>>, included: Option<&NullBuffer>) -> ScalarBuffer<u32> {
         let numbers = texts.enumerate().map(|(row, text)| match text {
             Some(text) if included.is_none_or(|included| included.is_valid(row)) => self.number(text),
             _ => 0,
@@ -224,10 +209,7 @@ impl Values<u32> for Texts {
 
     fn column(&self, keys: Vec<u32>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-        let texts = keys
-            .iter()
-            .enumerate()
-            .map(|(row, key)| valid(row).then(|| self.text(*key)));
+        let texts = keys.iter().enumerate().map(|(row, key)| valid(row).then(|| self.text(*key)));
         Ok(match self.data_type {
             DataType::Utf8View => {
                 let mut out = StringViewBuilder::with_capacity(keys.len());
@@ -284,9 +266,7 @@ macro_rules! by_type {
             DataType::UInt64 => $state::<u64, _>::boxed(plain),
             DataType::Decimal128(..) => $state::<i128, _>::boxed(plain),
             DataType::Boolean => $state::<u8, _>::boxed(Flags),
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                $state::<u32, _>::boxed(Texts::new($data_type.clone()))
-            }
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => $state::<u32, _>::boxed(Texts::new($data_type.clone())),
             other => return datafusion::common::internal_err!("values of type {other} have no keys"),
         })
     }};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Int32Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    DataType, Date32Type, Int32Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType,
 };
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
@@ -26,24 +26,9 @@ const LOCAL_ISODOW: &str = "local_isodow(ts, 'Europe/Berlin')";
 
 pub(super) fn functions() -> Vec<Scalar> {
     vec![
-        Scalar::new(
-            "local_date",
-            DataType::Date32,
-            |types| coerce(LOCAL_DATE, types, true),
-            local_date,
-        ),
-        Scalar::new(
-            "local_hour",
-            DataType::Int32,
-            |types| coerce(LOCAL_HOUR, types, false),
-            local_hour,
-        ),
-        Scalar::new(
-            "local_isodow",
-            DataType::Int32,
-            |types| coerce(LOCAL_ISODOW, types, true),
-            local_isodow,
-        ),
+        Scalar::new("local_date", DataType::Date32, |types| coerce(LOCAL_DATE, types, true), local_date),
+        Scalar::new("local_hour", DataType::Int32, |types| coerce(LOCAL_HOUR, types, false), local_hour),
+        Scalar::new("local_isodow", DataType::Int32, |types| coerce(LOCAL_ISODOW, types, true), local_isodow),
     ]
 }
 
@@ -66,20 +51,16 @@ fn local_date(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     if args.args[0].data_type() == DataType::Date32 {
         return Ok(args.args[0].clone());
     }
-    local::<Date32Type>(&args.args[0], zone, |seconds| {
-        match i32::try_from(seconds.div_euclid(DAY)) {
-            Ok(day) => Ok(day),
-            Err(_) => exec_err!("a timestamp is outside the calendar: leave such rows out with `where`"),
-        }
+    local::<Date32Type>(&args.args[0], zone, |seconds| match i32::try_from(seconds.div_euclid(DAY)) {
+        Ok(day) => Ok(day),
+        Err(_) => exec_err!("a timestamp is outside the calendar: leave such rows out with `where`"),
     })
 }
 
 /// The hour, 0 to 23, on the wall clock of zone `tz` at instant `ts`. `Int32`, null for null. Errors: as `local_date`.
 fn local_hour(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let zone = zone(LOCAL_HOUR, &args.args[1])?;
-    local::<Int32Type>(&args.args[0], zone, |seconds| {
-        Ok((seconds.rem_euclid(DAY) / 3_600) as i32)
-    })
+    local::<Int32Type>(&args.args[0], zone, |seconds| Ok((seconds.rem_euclid(DAY) / 3_600) as i32))
 }
 
 /// The weekday, Monday 1 to Sunday 7, in zone `tz` at instant `ts`, or of a date. `Int32`, null for null. Errors: as `local_date`.
@@ -113,9 +94,7 @@ fn local<O: ArrowPrimitiveType>(
     each_array(argument, |array| {
         let out: ArrayRef = Arc::new(match array.data_type() {
             DataType::Timestamp(TimeUnit::Second, _) => fields::<TimestampSecondType, O>(array, 1, zone, &field),
-            DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                fields::<TimestampMillisecondType, O>(array, 1_000, zone, &field)
-            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => fields::<TimestampMillisecondType, O>(array, 1_000, zone, &field),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
                 fields::<TimestampMicrosecondType, O>(array, 1_000_000, zone, &field)
             }
@@ -154,10 +133,7 @@ struct Offsets {
 
 impl Offsets {
     fn new(zone: Tz) -> Self {
-        Self {
-            zone,
-            days: vec![(i64::MIN, 0); CACHED_DAYS],
-        }
+        Self { zone, days: vec![(i64::MIN, 0); CACHED_DAYS] }
     }
 
     /// Seconds to add to UTC at this instant. A day that starts and ends with the same offset has no other: no zone of

@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int32Array,
-    Int64Array, RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array,
 };
 use datafusion::arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use datafusion::prelude::col;
 use strata_models::exact::{Moments, Sum};
 
 use super::oracles::mode;
-use super::session::{
-    PLAIN, Shape, batch, failure, measured, query, row, session, shapes, table, with_sorted_table, with_table,
-};
+use super::session::{PLAIN, Shape, batch, failure, measured, query, row, session, shapes, table, with_sorted_table, with_table};
 
 /// Every aggregate, over every kind of column of `sample`.
 pub(super) const ALL: &str = "count(*) as n, exact_sum(d) as sum, exact_mean(d) as mean, exact_mean(i) as mean_i, exact_mean(price) as mean_price, exact_mean(big) as mean_big,
@@ -46,35 +44,11 @@ fn sample_of(rows: u64, group: impl Fn(u64) -> u64) -> RecordBatch {
     let name = |x: u64| ["ash", "birch", "cedar", "", "elm", "fir", "größe"][(x % 7) as usize];
     let names: Vec<Option<&str>> = all.clone().map(|row| some(row, 7).map(name)).collect();
     let column: Vec<(&str, ArrayRef)> = vec![
-        (
-            "g",
-            Arc::new(Int64Array::from_iter(
-                all.clone()
-                    .map(|row| Some(group(random(row, 1)) as i64).filter(|g| *g != 60)),
-            )),
-        ),
-        (
-            "d",
-            Arc::new(Float64Array::from_iter(all.clone().map(|row| some(row, 2).map(float)))),
-        ),
-        (
-            "i",
-            Arc::new(Int64Array::from_iter(
-                all.clone().map(|row| some(row, 3).map(|x| x as i64 % 7)),
-            )),
-        ),
-        (
-            "i32",
-            Arc::new(Int32Array::from_iter(
-                all.clone().map(|row| some(row, 4).map(|x| x as i32 % 50)),
-            )),
-        ),
-        (
-            "big",
-            Arc::new(UInt64Array::from_iter(
-                all.clone().map(|row| some(row, 5).map(|x| u64::MAX - x % 20)),
-            )),
-        ),
+        ("g", Arc::new(Int64Array::from_iter(all.clone().map(|row| Some(group(random(row, 1)) as i64).filter(|g| *g != 60))))),
+        ("d", Arc::new(Float64Array::from_iter(all.clone().map(|row| some(row, 2).map(float))))),
+        ("i", Arc::new(Int64Array::from_iter(all.clone().map(|row| some(row, 3).map(|x| x as i64 % 7))))),
+        ("i32", Arc::new(Int32Array::from_iter(all.clone().map(|row| some(row, 4).map(|x| x as i32 % 50))))),
+        ("big", Arc::new(UInt64Array::from_iter(all.clone().map(|row| some(row, 5).map(|x| u64::MAX - x % 20))))),
         (
             "price",
             Arc::new(
@@ -87,28 +61,16 @@ fn sample_of(rows: u64, group: impl Fn(u64) -> u64) -> RecordBatch {
         (
             "view",
             Arc::new(StringViewArray::from_iter(
-                names
-                    .iter()
-                    .map(|name| name.map(|name| format!("{name} and more than twelve bytes"))),
+                names.iter().map(|name| name.map(|name| format!("{name} and more than twelve bytes"))),
             )),
         ),
-        (
-            "flag",
-            Arc::new(BooleanArray::from_iter(
-                all.clone().map(|row| some(row, 8).map(|x| x % 3 == 0)),
-            )),
-        ),
-        (
-            "day",
-            Arc::new(Date32Array::from_iter(
-                all.clone().map(|row| some(row, 9).map(|x| 19_000 + (x % 30) as i32)),
-            )),
-        ),
+        ("flag", Arc::new(BooleanArray::from_iter(all.clone().map(|row| some(row, 8).map(|x| x % 3 == 0))))),
+        ("day", Arc::new(Date32Array::from_iter(all.clone().map(|row| some(row, 9).map(|x| 19_000 + (x % 30) as i32))))),
         (
             "ts",
-            Arc::new(TimestampMicrosecondArray::from_iter(all.map(|row| {
-                some(row, 10).map(|x| 1_700_000_000_000_000 + (x % 500) as i64 * 3_600_000_000)
-            }))),
+            Arc::new(TimestampMicrosecondArray::from_iter(
+                all.map(|row| some(row, 10).map(|x| 1_700_000_000_000_000 + (x % 500) as i64 * 3_600_000_000)),
+            )),
         ),
     ];
     batch(column)
@@ -119,10 +81,7 @@ async fn answers_do_not_depend_on_the_shape() {
     let sample = sample();
     let grouped = format!("select g, {ALL} from t group by g order by g");
     let whole = format!("select {ALL} from t");
-    let expected = (
-        table(&with_table(PLAIN, &sample), &grouped).await,
-        table(&with_table(PLAIN, &sample), &whole).await,
-    );
+    let expected = (table(&with_table(PLAIN, &sample), &grouped).await, table(&with_table(PLAIN, &sample), &whole).await);
     assert_eq!(expected.0.lines().count(), 61 + 4);
     let mut skipped = 0;
     for shape in shapes() {
@@ -132,11 +91,7 @@ async fn answers_do_not_depend_on_the_shape() {
         assert_eq!(plan.contains("mode=Partial"), shape.partitions > 1, "{plan}");
         // A partition of one batch has nothing left to skip.
         if shape.partitions > 1 && shape.batch_size == 3 {
-            assert_eq!(
-                counters["skipped_aggregation_rows"] > 0,
-                shape.skip_partial,
-                "{shape:?}"
-            );
+            assert_eq!(counters["skipped_aggregation_rows"] > 0, shape.skip_partial, "{shape:?}");
             skipped += counters["skipped_aggregation_rows"];
         }
         assert_eq!(table(&context, &whole).await, expected.1, "{shape:?}");
@@ -169,19 +124,7 @@ async fn answers_are_those_of_naive_oracles() {
     }
     let sql = "select g, exact_sum(d), exact_mean(d), exact_mean(i), exact_var_pop(d), exact_stddev_samp(d), count_distinct(i), count_distinct(name), mode_of(i), mode_of(name), exact_moments(d)
         from t group by g order by g nulls first";
-    let batches = query(
-        &with_table(
-            Shape {
-                partitions: 3,
-                batch_size: 100,
-                ..PLAIN
-            },
-            &sample,
-        ),
-        sql,
-    )
-    .await
-    .unwrap();
+    let batches = query(&with_table(Shape { partitions: 3, batch_size: 100, ..PLAIN }, &sample), sql).await.unwrap();
     let answer = datafusion::arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
     assert_eq!(answer.num_rows(), groups.len());
     for (row, (g, naive)) in groups.iter().enumerate() {
@@ -192,19 +135,13 @@ async fn answers_are_those_of_naive_oracles() {
         naive.doubles.iter().for_each(|x| moments.add(*x));
         assert_eq!(double(1), sum.value(), "{g:?}");
         assert_eq!(double(2), moments.mean().unwrap());
-        assert_eq!(
-            double(3),
-            naive.integers.iter().sum::<i64>() as f64 / naive.integers.len() as f64
-        );
+        assert_eq!(double(3), naive.integers.iter().sum::<i64>() as f64 / naive.integers.len() as f64);
         assert_eq!(double(4), moments.variance_population().unwrap());
         assert_eq!(double(5), moments.variance_sample().unwrap().sqrt());
         assert_eq!(integer(6), naive.integers.iter().collect::<BTreeSet<_>>().len() as i64);
         assert_eq!(integer(7), naive.names.iter().collect::<BTreeSet<_>>().len() as i64);
         assert_eq!(integer(8), mode(&naive.integers).unwrap());
-        assert_eq!(
-            answer.column(9).as_string::<i32>().value(row),
-            mode(&naive.names).unwrap()
-        );
+        assert_eq!(answer.column(9).as_string::<i32>().value(row), mode(&naive.names).unwrap());
         let mut bytes = Vec::new();
         moments.to_bytes(&mut bytes);
         assert_eq!(answer.column(10).as_binary::<i32>().value(row), bytes);
@@ -216,74 +153,29 @@ async fn hand_computed_values() {
     let context = session(PLAIN);
     for (sql, expected) in [
         ("select exact_sum(x) from (values (1e100), (1.0), (-1e100)) v(x)", "1.0"),
-        (
-            "select exact_mean(x) from (values (9223372036854775807), (9223372036854775807), (1)) v(x)",
-            "6.148914691236517e18",
-        ),
+        ("select exact_mean(x) from (values (9223372036854775807), (9223372036854775807), (1)) v(x)", "6.148914691236517e18"),
         ("select exact_mean(x) from (values (1), (2), (null)) v(x)", "1.5"),
-        (
-            "select exact_mean(cast(x as decimal(10, 2))) from (values (0.10), (0.20), (0.30)) v(x)",
-            "0.2",
-        ),
-        (
-            "select exact_mean(cast(x as tinyint)) from (values (100), (100), (101)) v(x)",
-            "100.33333333333333",
-        ),
-        (
-            "select exact_var_samp(x) from (values (1.0), (2.0), (3.0), (4.0)) v(x)",
-            "1.6666666666666667",
-        ),
+        ("select exact_mean(cast(x as decimal(10, 2))) from (values (0.10), (0.20), (0.30)) v(x)", "0.2"),
+        ("select exact_mean(cast(x as tinyint)) from (values (100), (100), (101)) v(x)", "100.33333333333333"),
+        ("select exact_var_samp(x) from (values (1.0), (2.0), (3.0), (4.0)) v(x)", "1.6666666666666667"),
         ("select exact_var_pop(x) from (values (1), (2), (3), (4)) v(x)", "1.25"),
-        (
-            "select exact_stddev_pop(x) from (values (2), (4), (4), (4), (5), (5), (7), (9)) v(x)",
-            "2.0",
-        ),
+        ("select exact_stddev_pop(x) from (values (2), (4), (4), (4), (5), (5), (7), (9)) v(x)", "2.0"),
         ("select exact_stddev_samp(x) from (values (1)) v(x)", ""),
         ("select exact_var_pop(x) from (values (1)) v(x)", "0.0"),
         ("select count_distinct(x) from (values (1), (2), (null), (2)) v(x)", "2"),
         ("select count_distinct(x) from (values (null), (null)) v(x)", "0"),
-        (
-            "select mode_of(x) from (values ('b'), ('a'), ('b'), ('a'), ('c'), (null), (null), (null)) v(x)",
-            "a",
-        ),
+        ("select mode_of(x) from (values ('b'), ('a'), ('b'), ('a'), ('c'), (null), (null), (null)) v(x)", "a"),
         ("select mode_of(x) from (values (3), (-5), (3), (-5), (9)) v(x)", "-5"),
         ("select mode_of(x) from (values (false), (true), (true)) v(x)", "true"),
-        (
-            "select mode_of(cast(x as decimal(10, 2))) from (values (1.5), (-2.5)) v(x)",
-            "-2.50",
-        ),
-        (
-            "select first_by(x, k, 'al') from (values ('late', 2), ('first', 1), ('none', null)) v(x, k)",
-            "first",
-        ),
-        (
-            "select first_by(x, k, 'af') from (values ('late', 2), ('first', 1), ('none', null)) v(x, k)",
-            "none",
-        ),
-        (
-            "select first_by(x, k, 'dl') from (values ('late', 2), ('first', 1), ('none', null)) v(x, k)",
-            "late",
-        ),
-        (
-            "select first_by(x, k, 'df') from (values ('late', 2), ('first', 1), ('none', null)) v(x, k)",
-            "none",
-        ),
-        (
-            "select first_by(x, k, 'al') is null from (values (null, 1), ('second', 2)) v(x, k)",
-            "true",
-        ),
-        (
-            "select first_by(x, a, b, 'dl, al') from (values ('x', 1, 1), ('y', 2, 8), ('z', 2, 7)) v(x, a, b)",
-            "z",
-        ),
-        (
-            "select first_by(x, k, 'al') from (values ('b', 1), ('a', 1), ('c', 1)) v(x, k)",
-            "a",
-        ),
-        (
-            "select exact_sum(x) filter (where x > 5) is null from (values (1.0), (2.0)) v(x)",
-            "true",
-        ),
+        ("select mode_of(cast(x as decimal(10, 2))) from (values (1.5), (-2.5)) v(x)", "-2.50"),
+        ("select first_by(x, k, 'al') from (values ('late', 2), ('first', 1), ('none', null)) v(x, k)", "first"),
+        ("select first_by(x, k, 'af') from (values ('late', 2), ('first', 1), ('none', null)) v(x, k)", "none"),
+        ("select first_by(x, k, 'dl') from (values ('late', 2), ('first', 1), ('none', null)) v(x, k)", "late"),
+        ("select first_by(x, k, 'df') from (values ('late', 2), ('first', 1), ('none', null)) v(x, k)", "none"),
+        ("select first_by(x, k, 'al') is null from (values (null, 1), ('second', 2)) v(x, k)", "true"),
+        ("select first_by(x, a, b, 'dl, al') from (values ('x', 1, 1), ('y', 2, 8), ('z', 2, 7)) v(x, a, b)", "z"),
+        ("select first_by(x, k, 'al') from (values ('b', 1), ('a', 1), ('c', 1)) v(x, k)", "a"),
+        ("select exact_sum(x) filter (where x > 5) is null from (values (1.0), (2.0)) v(x)", "true"),
     ] {
         assert_eq!(row(&context, sql).await[0], expected, "{sql}");
     }
@@ -321,19 +213,9 @@ async fn running_windows_keep_their_state() {
 #[tokio::test]
 async fn dictionaries_are_texts() {
     let names: DictionaryArray<Int32Type> = vec![Some("b"), Some("a"), None, Some("b")].into_iter().collect();
-    let context = with_table(
-        PLAIN,
-        &batch(vec![
-            ("x", Arc::new(names)),
-            ("k", Arc::new(Int32Array::from(vec![4, 3, 2, 1]))),
-        ]),
-    );
+    let context = with_table(PLAIN, &batch(vec![("x", Arc::new(names)), ("k", Arc::new(Int32Array::from(vec![4, 3, 2, 1])))]));
     assert_eq!(
-        row(
-            &context,
-            "select mode_of(x), count_distinct(x), first_by(x, k, 'al'), first_by(k, x, 'al') from t"
-        )
-        .await,
+        row(&context, "select mode_of(x), count_distinct(x), first_by(x, k, 'al'), first_by(k, x, 'al') from t").await,
         ["b", "2", "b", "3"]
     );
 }
@@ -394,15 +276,7 @@ async fn ordered_groups_are_emitted_as_they_close() {
             assert!(plan.contains(mode), "{plan}");
             assert_eq!(row(&sorted, &check(group)).await, expected);
         }
-        let many = with_table(
-            Shape {
-                partitions: 2,
-                skip_partial: true,
-                shuffle: 5,
-                ..PLAIN
-            },
-            &t,
-        );
+        let many = with_table(Shape { partitions: 2, skip_partial: true, shuffle: 5, ..PLAIN }, &t);
         assert_eq!(row(&many, &check(group)).await, expected);
         let (_, counters, _) = measured(&many, &check(group)).await;
         assert!(counters["skipped_aggregation_rows"] > 100_000);

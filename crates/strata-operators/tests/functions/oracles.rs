@@ -17,10 +17,7 @@ pub(super) fn mode<T: Ord + Clone>(values: &[T]) -> Option<T> {
         *counts.entry(value).or_default() += 1;
     }
     let most = *counts.values().max()?;
-    counts
-        .into_iter()
-        .find(|(_, count)| *count == most)
-        .map(|(value, _)| value.clone())
+    counts.into_iter().find(|(_, count)| *count == most).map(|(value, _)| value.clone())
 }
 
 type Row = (Option<i32>, Option<i32>, Option<String>);
@@ -52,27 +49,15 @@ fn first(rows: &[Row], orders: [&str; 2]) -> Option<Option<i32>> {
         }
     };
     let best = rows.iter().min_by(|a, b| {
-        let k1 = compare(
-            orders[0],
-            a.1.zip(b.1).map(|(a, b)| a.cmp(&b)),
-            (a.1.is_none(), b.1.is_none()),
-        );
-        let k2 = compare(
-            orders[1],
-            a.2.as_ref().zip(b.2.as_ref()).map(|(a, b)| a.cmp(b)),
-            (a.2.is_none(), b.2.is_none()),
-        );
+        let k1 = compare(orders[0], a.1.zip(b.1).map(|(a, b)| a.cmp(&b)), (a.1.is_none(), b.1.is_none()));
+        let k2 = compare(orders[1], a.2.as_ref().zip(b.2.as_ref()).map(|(a, b)| a.cmp(b)), (a.2.is_none(), b.2.is_none()));
         k1.then(k2).then(a.0.cmp(&b.0))
     });
     best.map(|row| row.0)
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 proptest! {

@@ -29,10 +29,7 @@ async fn cents_are_exact() {
         ("cents(cast('-12.3' as decimal(10, 1)))", "-1230"),
         ("cents(cast('12' as decimal(10, 0)))", "1200"),
         ("cents(cast('12.3400' as decimal(12, 4)))", "1234"),
-        (
-            "cents(cast('92233720368547758.07' as decimal(38, 2)))",
-            "9223372036854775807",
-        ),
+        ("cents(cast('92233720368547758.07' as decimal(38, 2)))", "9223372036854775807"),
         ("cents(7)", "700"),
         ("cents(cast(7 as smallint))", "700"),
         ("cents(cast(7 as bigint unsigned))", "700"),
@@ -49,10 +46,7 @@ async fn cents_are_exact() {
     for (sql, help) in [
         ("cents(cast('12.345' as decimal(10, 3)))", "write `cents(round(x, 2))`"),
         ("cents(92233720368547759)", "does not fit 64 bits"),
-        (
-            "cents(cast('92233720368547758.08' as decimal(38, 2)))",
-            "does not fit 64 bits",
-        ),
+        ("cents(cast('92233720368547758.08' as decimal(38, 2)))", "does not fit 64 bits"),
         ("cents(cast('NaN' as double))", "does not fit 64 bits"),
         ("cents(cast(1e17 as double))", "does not fit 64 bits"),
         ("cents('12.34')", "write `cents(cast(x as decimal(18, 2)))`"),
@@ -78,11 +72,7 @@ async fn ages_turn_on_the_birthday() {
         ("2024-01-02", "2024-01-01", "-1"),
         ("0001-01-01", "2024-01-01", "2023"),
     ] {
-        assert_eq!(
-            one(&format!("age_years(date '{birth}', date '{at}')")).await,
-            expected,
-            "{birth} {at}"
-        );
+        assert_eq!(one(&format!("age_years(date '{birth}', date '{at}')")).await, expected, "{birth} {at}");
     }
     assert_eq!(one("days_between(date '2023-12-31', date '2024-03-01')").await, "61");
     assert_eq!(one("days_between(date '2024-03-01', date '2023-12-31')").await, "-61");
@@ -115,15 +105,9 @@ async fn hours_and_parts_of_the_day() {
         ("local_hour(timestamp '2024-10-27 01:30:00', 'Europe/Berlin')", "2"),
         ("local_hour(timestamp '2024-06-01 18:45:00', 'Asia/Kolkata')", "0"),
         ("local_hour(timestamp '1969-12-31 23:59:59.5', 'UTC')", "23"),
-        (
-            "local_date(timestamp '2024-06-01 23:30:00', 'Europe/Berlin')",
-            "2024-06-02",
-        ),
+        ("local_date(timestamp '2024-06-01 23:30:00', 'Europe/Berlin')", "2024-06-02"),
         ("local_date(timestamp '2024-06-01 23:30:00', 'UTC')", "2024-06-01"),
-        (
-            "local_date(timestamp '2024-01-01 04:59:59', 'America/New_York')",
-            "2023-12-31",
-        ),
+        ("local_date(timestamp '2024-01-01 04:59:59', 'America/New_York')", "2023-12-31"),
         ("local_date(timestamp '1969-12-31 23:59:59.5', 'UTC')", "1969-12-31"),
         ("local_date(date '2024-06-01', 'America/New_York')", "2024-06-01"),
         (
@@ -138,10 +122,7 @@ async fn hours_and_parts_of_the_day() {
         assert_eq!(one(sql).await, expected, "{sql}");
     }
     let message = fails("local_date(timestamp '2024-06-01 23:30:00', 'Berlin')").await;
-    assert!(
-        message.contains("`Berlin`") && message.contains("`Europe/Berlin`"),
-        "{message}"
-    );
+    assert!(message.contains("`Berlin`") && message.contains("`Europe/Berlin`"), "{message}");
     let message = fails("local_hour(date '2024-06-01', 'UTC')").await;
     assert!(message.contains("a date has no hour"), "{message}");
     let message = fails("local_hour(now(), zone) from (values ('UTC'), ('GMT')) v(zone)").await;
@@ -158,29 +139,17 @@ async fn permanent_random_numbers_are_the_keyed_hash() {
         ("prn('seed:42', 'panel', 'A-007')", 0.542_820_823_009_784_2),
         ("prn('seed:42', 'other', cast(1 as smallint))", 0.515_079_284_388_114_7),
         ("prn('seed:42', 'panel', '')", 0.975_195_960_990_434_8),
-        (
-            "prn('seed:42', 'panel', cast('18446744073709551615' as bigint unsigned))",
-            0.785_967_979_026_693_8_f64,
-        ),
+        ("prn('seed:42', 'panel', cast('18446744073709551615' as bigint unsigned))", 0.785_967_979_026_693_8_f64),
     ] {
         assert_eq!(one(sql).await.parse::<f64>().unwrap(), expected, "{sql}");
     }
     assert_eq!(one("prn('seed:42', 'panel', cast(null as bigint))").await, "");
-    assert_eq!(
-        permanent_random_number(b"seed:42", "panel", "1").unwrap(),
-        0.723_561_516_520_372_4
-    );
+    assert_eq!(permanent_random_number(b"seed:42", "panel", "1").unwrap(), 0.723_561_516_520_372_4);
 
     set_secret_resolver(|name| (name == "PANEL_KEY").then(|| "s3cret".to_owned()));
-    assert_eq!(
-        one("prn('env:PANEL_KEY', 'panel', 1)").await.parse::<f64>().unwrap(),
-        0.781_806_874_262_351_2
-    );
+    assert_eq!(one("prn('env:PANEL_KEY', 'panel', 1)").await.parse::<f64>().unwrap(), 0.781_806_874_262_351_2);
     let message = fails("prn('env:OTHER_KEY', 'panel', 1)").await;
-    assert!(
-        message.contains("`OTHER_KEY`") && !message.contains("s3cret"),
-        "{message}"
-    );
+    assert!(message.contains("`OTHER_KEY`") && !message.contains("s3cret"), "{message}");
     let message = fails("prn('hunter2', 'panel', 1)").await;
     assert!(message.contains("write `seed:42` or `env:PANEL_KEY`"), "{message}");
     let message = fails("prn(k, 'panel', 1) from (values ('seed:1'), ('seed:2')) v(k)").await;
@@ -212,11 +181,7 @@ async fn ids_give_the_same_number_in_every_type() {
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 fn day(days: i32) -> NaiveDate {
@@ -224,11 +189,7 @@ fn day(days: i32) -> NaiveDate {
 }
 
 fn hex(numbers: &[f64]) -> String {
-    numbers
-        .iter()
-        .flat_map(|number| number.to_le_bytes())
-        .map(|byte| format!("{byte:02X}"))
-        .collect()
+    numbers.iter().flat_map(|number| number.to_le_bytes()).map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// The definition, a row at a time.
@@ -248,15 +209,8 @@ fn nearest(row: &[Option<f64>], centroids: &[Vec<f64>]) -> Option<(i32, f64)> {
     Some(best)
 }
 
-const ZONES: [&str; 7] = [
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "Asia/Kolkata",
-    "Australia/Lord_Howe",
-    "Pacific/Apia",
-    "Africa/Casablanca",
-];
+const ZONES: [&str; 7] =
+    ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca"];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -341,17 +295,11 @@ async fn k_means_says_what_is_wrong() {
     assert_eq!(one(&format!("kmeans_distance(X'{two}', 2, 7)")).await, "9.0");
     assert_eq!(one(&format!("kmeans_assign(X'{two}', 1, 7, 7)")).await, "0");
     for (sql, help) in [
-        (
-            format!("kmeans_assign(X'{two}', 3, 5.0)"),
-            "3 x 1 little-endian doubles",
-        ),
+        (format!("kmeans_assign(X'{two}', 3, 5.0)"), "3 x 1 little-endian doubles"),
         (format!("kmeans_assign(X'{two}', 0, 5.0)"), "positive integer literal"),
         (format!("kmeans_assign(X'{}', 1, 5.0)", hex(&[f64::NAN])), "not finite"),
         (format!("kmeans_assign(X'{two}', 2, 'a')"), "takes numbers"),
-        (
-            format!("kmeans_assign(X'{two}', 2)"),
-            "kmeans_assign(centroids, k, f1, .., fd)",
-        ),
+        (format!("kmeans_assign(X'{two}', 2)"), "kmeans_assign(centroids, k, f1, .., fd)"),
     ] {
         let message = fails(&sql).await;
         assert!(message.contains(help), "{sql}: {message}");

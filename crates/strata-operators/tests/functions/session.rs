@@ -24,12 +24,7 @@ pub(super) struct Shape {
     pub(super) skip_partial: bool,
 }
 
-pub(super) const PLAIN: Shape = Shape {
-    partitions: 1,
-    batch_size: 8192,
-    shuffle: 0,
-    skip_partial: false,
-};
+pub(super) const PLAIN: Shape = Shape { partitions: 1, batch_size: 8192, shuffle: 0, skip_partial: false };
 
 /// 1, 2 and 7 partitions, small and large batches, three orders, with and without partial aggregation.
 pub(super) fn shapes() -> Vec<Shape> {
@@ -37,12 +32,7 @@ pub(super) fn shapes() -> Vec<Shape> {
     for partitions in [1, 2, 7] {
         for batch_size in [3, 8192] {
             for skip_partial in [false, true] {
-                shapes.push(Shape {
-                    partitions,
-                    batch_size,
-                    shuffle: shapes.len() as u64,
-                    skip_partial,
-                });
+                shapes.push(Shape { partitions, batch_size, shuffle: shapes.len() as u64, skip_partial });
             }
         }
     }
@@ -50,9 +40,7 @@ pub(super) fn shapes() -> Vec<Shape> {
 }
 
 pub(super) fn session(shape: Shape) -> SessionContext {
-    let mut config = SessionConfig::new()
-        .with_target_partitions(shape.partitions)
-        .with_batch_size(shape.batch_size);
+    let mut config = SessionConfig::new().with_target_partitions(shape.partitions).with_batch_size(shape.batch_size);
     let options = &mut config.options_mut().execution;
     if shape.skip_partial {
         options.skip_partial_aggregation_probe_rows_threshold = 0;
@@ -68,10 +56,7 @@ pub(super) fn shuffled(batch: &RecordBatch, seed: u64) -> RecordBatch {
     let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
     if seed > 0 {
         let scramble = |row: u32| {
-            (u64::from(row) + 1)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ seed << 7)
-                .rotate_left(31)
-                .wrapping_mul(seed | 1)
+            (u64::from(row) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ seed << 7).rotate_left(31).wrapping_mul(seed | 1)
         };
         order.sort_by_key(|row| scramble(*row));
     }
@@ -99,12 +84,8 @@ pub(super) fn with_table(shape: Shape, batch: &RecordBatch) -> SessionContext {
 pub(super) fn with_sorted_table(shape: Shape, batch: &RecordBatch, order: Vec<SortExpr>) -> SessionContext {
     let context = session(shape);
     let batches = (0..batch.num_rows()).step_by(shape.batch_size);
-    let batches = batches
-        .map(|start| batch.slice(start, shape.batch_size.min(batch.num_rows() - start)))
-        .collect();
-    let table = MemTable::try_new(batch.schema(), vec![batches])
-        .unwrap()
-        .with_sort_order(vec![order]);
+    let batches = batches.map(|start| batch.slice(start, shape.batch_size.min(batch.num_rows() - start))).collect();
+    let table = MemTable::try_new(batch.schema(), vec![batches]).unwrap().with_sort_order(vec![order]);
     context.register_table("t", Arc::new(table)).unwrap();
     context
 }
@@ -119,9 +100,7 @@ pub(super) async fn query(context: &SessionContext, sql: &str) -> Result<Vec<Rec
 
 /// The answer as text; doubles are printed so that different ones differ.
 pub(super) async fn table(context: &SessionContext, sql: &str) -> String {
-    let batches = query(context, sql)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let batches = query(context, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     pretty_format_batches(&batches).unwrap().to_string()
 }
 
@@ -129,10 +108,7 @@ pub(super) async fn table(context: &SessionContext, sql: &str) -> String {
 pub(super) async fn row(context: &SessionContext, sql: &str) -> Vec<String> {
     let table = table(context, sql).await;
     let line = table.lines().nth(3).unwrap_or_default();
-    line.trim_matches('|')
-        .split('|')
-        .map(|cell| cell.trim().to_owned())
-        .collect()
+    line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
 }
 
 /// The message of a query that must fail, at planning or while it runs.
@@ -149,9 +125,7 @@ pub(super) async fn measured(context: &SessionContext, sql: &str) -> (String, BT
     let batches = collect(Arc::clone(&plan), context.task_ctx()).await.unwrap();
     let mut counters = BTreeMap::new();
     count(&plan, &mut counters);
-    let text = datafusion::physical_plan::displayable(plan.as_ref())
-        .indent(false)
-        .to_string();
+    let text = datafusion::physical_plan::displayable(plan.as_ref()).indent(false).to_string();
     (pretty_format_batches(&batches).unwrap().to_string(), counters, text)
 }
 

@@ -6,9 +6,7 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
-use datafusion_proto::bytes::{
-    logical_plan_from_bytes, logical_plan_to_bytes, physical_plan_from_bytes, physical_plan_to_bytes,
-};
+use datafusion_proto::bytes::{logical_plan_from_bytes, logical_plan_to_bytes, physical_plan_from_bytes, physical_plan_to_bytes};
 
 use super::aggregates::{ALL, sample};
 use super::session::{PLAIN, Shape, session, with_table};
@@ -22,18 +20,9 @@ async fn files(shape: Shape) -> (tempfile::TempDir, SessionContext) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t").to_str().unwrap().to_owned();
     let source = with_table(PLAIN, &sample());
-    source
-        .sql("select * from t")
-        .await
-        .unwrap()
-        .write_parquet(&path, DataFrameWriteOptions::new(), None)
-        .await
-        .unwrap();
+    source.sql("select * from t").await.unwrap().write_parquet(&path, DataFrameWriteOptions::new(), None).await.unwrap();
     let context = session(shape);
-    context
-        .register_parquet("t", &path, ParquetReadOptions::default())
-        .await
-        .unwrap();
+    context.register_parquet("t", &path, ParquetReadOptions::default()).await.unwrap();
     (folder, context)
 }
 
@@ -61,15 +50,7 @@ async fn round_trips(sql: &str, shape: Shape) {
 
 #[tokio::test]
 async fn aggregates_cross_the_wire() {
-    for shape in [
-        PLAIN,
-        Shape { partitions: 3, ..PLAIN },
-        Shape {
-            partitions: 3,
-            skip_partial: true,
-            ..PLAIN
-        },
-    ] {
+    for shape in [PLAIN, Shape { partitions: 3, ..PLAIN }, Shape { partitions: 3, skip_partial: true, ..PLAIN }] {
         round_trips(&format!("select g, {ALL} from t group by g order by g"), shape).await;
     }
 }

@@ -79,7 +79,8 @@ impl Seen {
             if version.seq != place as u64 + 1 {
                 return Err(format!("version {} stands at place {place}", version.seq));
             }
-            let manifest = table.manifest(version).now_or_never().ok_or("the reader waits")?.map_err(|error| error.to_string())?;
+            let manifest =
+                table.manifest(version).now_or_never().ok_or("the reader waits")?.map_err(|error| error.to_string())?;
             for file in &manifest.files {
                 let object = table.run_folder(&version.run_id).map_err(|error| error.to_string())?.join(file.path.as_str());
                 let meta = store.head(&object).now_or_never().ok_or("the reader waits")?.map_err(|error| error.to_string())?;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, Date64Array, Decimal128Array, DictionaryArray, FixedSizeListArray, Float64Array, Int32Array,
-    Int64Array, LargeStringArray, NullArray, RecordBatch, StringArray, StringViewArray, StructArray, TimestampNanosecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryViewArray, Date64Array, Decimal128Array, DictionaryArray, FixedSizeListArray, Float64Array,
+    Int32Array, Int64Array, LargeStringArray, NullArray, RecordBatch, StringArray, StringViewArray, StructArray,
+    TimestampNanosecondArray, UInt64Array,
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
@@ -30,7 +31,13 @@ use tokio::sync::Notify;
 
 fn spec(folder: &FsPath, format: WriteFormat) -> WriteSpec {
     let folder = url::Url::from_directory_path(folder).unwrap().join("runs/r1").unwrap();
-    WriteSpec { folder: folder.into(), format, attempt: "a1".into(), compression: WriteCompression::Zstd, bounds: vec!["id".into()] }
+    WriteSpec {
+        folder: folder.into(),
+        format,
+        attempt: "a1".into(),
+        compression: WriteCompression::Zstd,
+        bounds: vec!["id".into()],
+    }
 }
 
 /// `count` rows from `first` on: ids, names with nulls and empty texts, amounts.
@@ -145,11 +152,15 @@ fn wide() -> RecordBatch {
     let item = Arc::new(Field::new("item", DataType::Utf8View, true));
     let items: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a"), None, Some("c"), Some("d")]));
     let fields = vec![Field::new("x", DataType::UInt64, true), Field::new("y", DataType::Utf8View, true)];
-    let inner: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(vec![Some(3), None])), Arc::new(StringViewArray::from(vec!["s", "t"]))];
+    let inner: Vec<ArrayRef> =
+        vec![Arc::new(UInt64Array::from(vec![Some(3), None])), Arc::new(StringViewArray::from(vec!["s", "t"]))];
     let plain = Field::new("u64", DataType::UInt64, true).with_metadata([("class".into(), "none".into())].into());
     let columns: Vec<(Field, ArrayRef)> = vec![
         (plain, Arc::new(UInt64Array::from(vec![Some(i64::MAX as u64), None]))),
-        (Field::new("view", DataType::Utf8View, true), Arc::new(StringViewArray::from(vec![Some("longer than twelve bytes"), None]))),
+        (
+            Field::new("view", DataType::Utf8View, true),
+            Arc::new(StringViewArray::from(vec![Some("longer than twelve bytes"), None])),
+        ),
         (Field::new("large", DataType::LargeUtf8, true), Arc::new(LargeStringArray::from(vec![Some(""), None]))),
         (
             Field::new("dict", DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), true),
@@ -227,7 +238,8 @@ async fn what_cannot_be_stored_is_refused_before_or_leaves_no_file() {
 
     let too_large: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX]));
     let batch = RecordBatch::try_from_iter([("id", too_large)]).unwrap();
-    let error = write(source(&[vec![batch.clone()]], &batch.schema()), spec(folder.path(), WriteFormat::Parquet)).await.unwrap_err();
+    let error =
+        write(source(&[vec![batch.clone()]], &batch.schema()), spec(folder.path(), WriteFormat::Parquet)).await.unwrap_err();
     assert!(error.to_string().contains("`id`"), "{error}");
     assert_eq!(run_files(folder.path()), Vec::<String>::new());
 }
@@ -353,7 +365,8 @@ async fn receipts_become_a_published_table() {
     let parts = [vec![all.slice(0, 300)], vec![all.slice(300, 700)]];
     let plan = Arc::new(WriteExec::try_new(source(&parts, &all.schema()), spec(folder.path(), WriteFormat::Parquet)).unwrap());
     let schema = Arc::clone(plan.stored_schema());
-    let receipts = Receipt::from_batches(&collect(Arc::clone(&plan) as _, Arc::new(TaskContext::default())).await.unwrap()).unwrap();
+    let receipts =
+        Receipt::from_batches(&collect(Arc::clone(&plan) as _, Arc::new(TaskContext::default())).await.unwrap()).unwrap();
     let metric = |name: &str| plan.metrics().unwrap().sum_by_name(name).unwrap().as_usize() as i64;
     assert_eq!(metric("rows_written"), 1_000);
     assert_eq!(metric("bytes_written"), receipts.iter().map(|receipt| receipt.bytes).sum::<i64>());

@@ -107,7 +107,8 @@ fn column(world: &World, entity: &str, name: &str, span: Span, problems: &mut Pr
     let unread = world.declared.has("segments", name) && world.pipeline.segmentation(name).is_none();
     if !world.columns.has(entity, name) && found.key.value != name && !unread {
         let message = format!("`{}` is neither an attribute nor a segment column of `{}`", shown(name), shown(entity));
-        let made = world.pipeline.segmentation(name).map(|s| format!("segmentation `{name}` makes `{}`", s.columns().join("`, `")));
+        let made =
+            world.pipeline.segmentation(name).map(|s| format!("segmentation `{name}` makes `{}`", s.columns().join("`, `")));
         let mut known = world.columns.of_entity(entity);
         known.push(&found.key.value);
         known.retain(|k| !k.starts_with('_'));
@@ -116,7 +117,10 @@ fn column(world: &World, entity: &str, name: &str, span: Span, problems: &mut Pr
         problems.add(Diagnostic::error(codes::UNKNOWN_ATTRIBUTE, span, message).help(help));
     } else if name.starts_with('_') {
         let message = format!("`{}` is a helper and not published", shown(name));
-        problems.add(Diagnostic::error(codes::BAD_SELECT, span, message).help("remove the leading `_` from its name, or the name from `select`"));
+        problems.add(
+            Diagnostic::error(codes::BAD_SELECT, span, message)
+                .help("remove the leading `_` from its name, or the name from `select`"),
+        );
     }
 }
 
@@ -130,7 +134,10 @@ fn source_column(world: &World, of: &str, column: &str, span: Span, problems: &m
     known.sort_unstable();
     known.dedup();
     let message = format!("there is no source `{}`", shown(of));
-    let entity = world.pipeline.entity(of).map(|e| format!("`{of}` is an entity: write `{}.{}`, or the bare name of an attribute", e.from.value, shown(column)));
+    let entity = world
+        .pipeline
+        .entity(of)
+        .map(|e| format!("`{of}` is an entity: write `{}.{}`, or the bare name of an attribute", e.from.value, shown(column)));
     let help = entity.unwrap_or_else(|| problems.known_help(of, "sources", &known));
     problems.add(Diagnostic::error(codes::UNKNOWN_SOURCE, span, message).help(help));
 }

@@ -47,7 +47,8 @@ fn references(world: &World, source: &Source, problems: &mut Problems) {
     let mut aliases: HashMap<&str, Span> = HashMap::new();
     for reference in &source.references {
         if let Some(first) = aliases.get(reference.alias.as_str()) {
-            let message = format!("two references of `{}` are known as `{}`", shown(&source.name.value), shown(&reference.alias.value));
+            let message =
+                format!("two references of `{}` are known as `{}`", shown(&source.name.value), shown(&reference.alias.value));
             let twice = Diagnostic::error(codes::DUPLICATE_NAME, reference.alias.span, message).also(*first, "the first one");
             problems.add(twice.help(format!("write `{} as another_name`", shown(&reference.source.value))));
         }
@@ -67,7 +68,8 @@ fn key_fits(world: &World, reference: &Reference, problems: &mut Problems) {
     let name = shown(&other.name.value);
     if other.key.is_empty() {
         let message = format!("`{name}` declares no `key` to join on");
-        let missing = Diagnostic::error(codes::REFERENCE_KEY, reference.source.span, message).also(other.name.span, "declared here");
+        let missing =
+            Diagnostic::error(codes::REFERENCE_KEY, reference.source.span, message).also(other.name.span, "declared here");
         problems.add(missing.help(format!("add `key: column` to `{name}`")));
     } else if other.key.len() != reference.columns.len() {
         let key: Vec<&str> = other.key.iter().map(Name::as_str).collect();

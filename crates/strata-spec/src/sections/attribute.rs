@@ -36,7 +36,12 @@ pub(crate) fn attributes(node: &Node, problems: &mut Problems) -> (Vec<EntityAtt
 fn block(node: &Node, problems: &mut Problems) -> Option<Block> {
     let owner = read::blank(node.span);
     let mut f = Fields::open(node, &owner, "a block of attributes", problems)?;
-    f.later(&[("preset", PRESET_LATER), ("use", PRESET_LATER), ("model", MODEL_LATER), ("tests", "compare the outputs in a test of your own")]);
+    f.later(&[
+        ("preset", PRESET_LATER),
+        ("use", PRESET_LATER),
+        ("model", MODEL_LATER),
+        ("tests", "compare the outputs in a test of your own"),
+    ]);
     let later = f.has("preset") || f.has("use") || f.has("model");
     if later {
         f.pass_rest();
@@ -50,7 +55,8 @@ fn block(node: &Node, problems: &mut Problems) -> Option<Block> {
             f.entry("row");
             from(&mut f);
             let message = if both { "a block has both `row` and `from`" } else { "a block has neither `row` nor `from`" };
-            let help = "write `- row:` for expressions over the entity's own row, `- from: source` with `columns:` for aggregates";
+            let help =
+                "write `- row:` for expressions over the entity's own row, `- from: source` with `columns:` for aggregates";
             f.p.add(Diagnostic::error(codes::CHOOSE_ONE, node.span, message).help(help));
             None
         }
@@ -74,7 +80,10 @@ fn row_value(name: &Name, node: &Node, problems: &mut Problems) -> RowValue {
     let rules = f.take("rules").map(|n| rule::rules(n, f.p));
     if f.has("sql") == f.has("rules") && !f.has("model") {
         let message = format!("{what} needs one of `sql` and `rules`");
-        f.p.add(Diagnostic::error(codes::CHOOSE_ONE, name.span, message).help("write an expression, or `rules: {label: condition, other: else}`"));
+        f.p.add(
+            Diagnostic::error(codes::CHOOSE_ONE, name.span, message)
+                .help("write an expression, or `rules: {label: condition, other: else}`"),
+        );
     }
     f.later(&[("window", "windows belong to aggregates: write the attribute in a `- from:` block"), ("model", MODEL_LATER)]);
     later_keys(&mut f);

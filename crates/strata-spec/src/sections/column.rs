@@ -63,9 +63,10 @@ fn column(name: &Name, node: &Node, classes: &mut Vec<(Name, Class)>, problems: 
     }
     let Some(mut f) = Fields::open(node, name, "column", problems) else { return contract };
     if let Some(kind) = f.need("type", "write `type: string`, for example")
-        && let Some(t) = read::text(kind, "`type`", "a type such as `string!`", f.p) {
-            declare(&mut contract, &t.text, kind.span, f.p);
-        }
+        && let Some(t) = read::text(kind, "`type`", "a type such as `string!`", f.p)
+    {
+        declare(&mut contract, &t.text, kind.span, f.p);
+    }
     if let Some(nullable) = f.word("nullable", &[("true", true), ("false", false)]) {
         contract.nullable = nullable;
     }

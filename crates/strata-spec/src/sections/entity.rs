@@ -27,7 +27,8 @@ pub(crate) fn consent(node: &Node, problems: &mut Problems) -> Option<Consent> {
     let owner = Located::new(String::new(), node.span);
     let mut f = Fields::open(node, &owner, "`consent`", problems)?;
     let from = f.need_name("from", "write `from: source`, the source with the flags");
-    let purposes = f.need("purposes", "write `purposes: {research: research_opt_in}`").map(|n| purposes(n, f.p)).unwrap_or_default();
+    let purposes =
+        f.need("purposes", "write `purposes: {research: research_opt_in}`").map(|n| purposes(n, f.p)).unwrap_or_default();
     let log = "consent is read from current flags: name a column that says who has consented now";
     f.later(&[("expires", log), ("on_merge", log), ("log", log), ("time", log)]);
     f.finish();
@@ -40,7 +41,10 @@ fn purposes(node: &Node, problems: &mut Problems) -> Vec<(Name, Purpose)> {
         let always = node.text().is_some_and(|t| t.text.trim() == "always");
         let purpose = match always {
             true => Purpose::Always,
-            false => Purpose::Flag(read::sql(node, &format!("purpose `{}`", shown(&name.value)), problems).unwrap_or_else(|| read::blank_sql(node.span))),
+            false => Purpose::Flag(
+                read::sql(node, &format!("purpose `{}`", shown(&name.value)), problems)
+                    .unwrap_or_else(|| read::blank_sql(node.span)),
+            ),
         };
         all.push((name.clone(), purpose));
     }
@@ -55,7 +59,10 @@ pub(crate) fn tables(node: &Node, problems: &mut Problems) -> Vec<Table> {
 
 fn table(name: &Name, node: &Node, problems: &mut Problems) -> Option<Table> {
     let mut f = Fields::open(node, name, "table", problems)?;
-    let key = f.need("key", "write `key: column` or `key: [a, b]`: what is unique in the result").map(|n| read::names(n, "`key`", f.p)).unwrap_or_default();
+    let key = f
+        .need("key", "write `key: column` or `key: [a, b]`: what is unique in the result")
+        .map(|n| read::names(n, "`key`", f.p))
+        .unwrap_or_default();
     let time = f.name("time");
     let sql = f.need_sql("sql", "write `sql: |` and a SELECT below it");
     f.later(&[("checks", "drop bad rows with `where` in the SELECT")]);

@@ -12,7 +12,8 @@ use crate::text::{Name, Sql};
 use crate::tree::{Node, Value};
 
 const K_MAX: u64 = 10_000;
-const INIT: &str = "write `init: {first_by: expression}`: the first k rows by it, ties by key; or `init: {centroids: [[0.1, 0.2], …]}`";
+const INIT: &str =
+    "write `init: {first_by: expression}`: the first k rows by it, ties by key; or `init: {centroids: [[0.1, 0.2], …]}`";
 
 /// The keys of `kmeans`.
 pub(crate) fn kmeans(f: &mut Fields) -> Option<KMeans> {
@@ -37,7 +38,11 @@ pub(crate) fn kmeans(f: &mut Fields) -> Option<KMeans> {
 fn k(f: &mut Fields) -> Option<u32> {
     let node = f.need("k", "write `k: 8`, the number of clusters")?;
     if let Some(text) = node.text().map(|t| t.text.as_str()).filter(|t| t.contains("..")) {
-        f.p.not_yet(node.span, &format!("choosing `k` from `{}`", crate::problems::shown(text)), "write one number, such as `k: 6`");
+        f.p.not_yet(
+            node.span,
+            &format!("choosing `k` from `{}`", crate::problems::shown(text)),
+            "write one number, such as `k: 6`",
+        );
         return None;
     }
     read::whole(node, "`k`", &(1..=K_MAX), f.p).and_then(|n| u32::try_from(n).ok())
@@ -80,10 +85,12 @@ fn centroids(node: &Node, k: Option<u32>, dimensions: usize, problems: &mut Prob
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
         let numbers = read::items(row, "a centroid", "a list of numbers, one a feature", problems);
-        let values: Vec<f64> = numbers.iter().filter_map(|n| read::real(n, "a number of a centroid", f64::MIN, problems)).collect();
+        let values: Vec<f64> =
+            numbers.iter().filter_map(|n| read::real(n, "a number of a centroid", f64::MIN, problems)).collect();
         if numbers.len() != dimensions && dimensions > 0 && !numbers.is_empty() {
             let message = format!("this centroid has {} numbers, `features` has {dimensions}", numbers.len());
-            problems.add(Diagnostic::error(codes::WRONG_COUNT, row.span, message).help("write one number a feature, in their order"));
+            problems
+                .add(Diagnostic::error(codes::WRONG_COUNT, row.span, message).help("write one number a feature, in their order"));
         }
         all.push(values);
     }

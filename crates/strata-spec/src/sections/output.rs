@@ -38,10 +38,11 @@ pub(crate) fn outputs(node: &Node, names: &RowNames, problems: &mut Problems) ->
     let entries = read::entries(node, "`outputs`", problems);
     let mut defaults = Common::default();
     if let Some(entry) = entries.iter().find(|e| e.key.value == "defaults")
-        && let Some(mut f) = Fields::open(&entry.value, &entry.key, "output", problems) {
-            defaults = common(&mut f);
-            f.finish();
-        }
+        && let Some(mut f) = Fields::open(&entry.value, &entry.key, "output", problems)
+    {
+        defaults = common(&mut f);
+        f.finish();
+    }
     let rest = entries.iter().filter(|e| e.key.value != "defaults");
     rest.filter_map(|e| output(e, &defaults, names, problems)).collect()
 }
@@ -70,7 +71,9 @@ fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Pro
     let name = &entry.key;
     if !name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
         let message = format!("`{}` cannot be the name of an output", shown(&name.value));
-        problems.add(Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of outputs are letters, digits, `_` and `-`"));
+        problems.add(
+            Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of outputs are letters, digits, `_` and `-`"),
+        );
     }
     let mut f = Fields::open(&entry.value, name, "output", problems)?;
     let own = common(&mut f);
@@ -163,7 +166,10 @@ fn rows(from: &Name, names: &RowNames, problems: &mut Problems) -> Rows {
         return Rows::Wave(Located::new(wave.to_owned(), from.span));
     }
     if from.value == "panel" {
-        problems.add(Diagnostic::error(codes::UNKNOWN_WAVE, from.span, "`from: panel` names no wave").help("write `from: panel.NAME`, with a wave of the panel"));
+        problems.add(
+            Diagnostic::error(codes::UNKNOWN_WAVE, from.span, "`from: panel` names no wave")
+                .help("write `from: panel.NAME`, with a wave of the panel"),
+        );
         return Rows::Entity(read::blank(from.span));
     }
     named_rows(from.clone(), names)

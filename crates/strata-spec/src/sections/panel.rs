@@ -20,7 +20,8 @@ pub(crate) fn panel(node: &Node, entities: &[Entity], problems: &mut Problems) -
     let members = f.need("members", "write `members: {where: condition, purpose: research}`");
     let (rules, purpose) = members.map(|n| members_of(n, f.p)).unwrap_or_default();
     let numbers = numbers(&mut f);
-    let waves = f.need("waves", "write `waves: {main: {sample: 2%, strata: [region]}}`").map(|n| waves(n, f.p)).unwrap_or_default();
+    let waves =
+        f.need("waves", "write `waves: {main: {sample: 2%, strata: [region]}}`").map(|n| waves(n, f.p)).unwrap_or_default();
     f.later(&[
         ("fatigue", "count contacts in an attribute, and write `members: {where: contacts_90d < 3}`"),
         ("exclude", "write the exclusion into `members: {where: …}`"),
@@ -37,7 +38,10 @@ fn members_of(node: &Node, problems: &mut Problems) -> (Vec<(Name, Sql)>, Option
     let rules = f.take("rules").map(|n| rule::rules(n, f.p));
     if f.has("where") == f.has("rules") {
         let message = "`members` needs one of `where` and `rules`";
-        f.p.add(Diagnostic::error(codes::CHOOSE_ONE, node.span, message).help("write `where: condition`, or `rules: {adult: age >= 18}`"));
+        f.p.add(
+            Diagnostic::error(codes::CHOOSE_ONE, node.span, message)
+                .help("write `where: condition`, or `rules: {adult: age >= 18}`"),
+        );
     }
     f.later(&[("exclude", "write the exclusion into `where`")]);
     let mut all = Vec::new();
@@ -60,7 +64,10 @@ fn numbers(f: &mut Fields) -> Numbers {
     let seed = f.whole("seed", 0..=u64::MAX);
     let key = f.name("key");
     if f.has("seed") && f.has("key") {
-        f.p.add(Diagnostic::error(codes::CHOOSE_ONE, f.key_span("key"), "the panel has both `seed` and `key`").help("keep one of them"));
+        f.p.add(
+            Diagnostic::error(codes::CHOOSE_ONE, f.key_span("key"), "the panel has both `seed` and `key`")
+                .help("keep one of them"),
+        );
     }
     let Some(key) = key else { return Numbers::Seed(seed.unwrap_or(0)) };
     let named = key.value.strip_prefix("env:").map(str::trim).filter(|n| read::is_identifier(n)).map(str::to_owned);
@@ -136,7 +143,11 @@ fn parts_per_million(percent: &str) -> Option<u64> {
 
 fn strata(node: &Node, problems: &mut Problems) -> Vec<Name> {
     if matches!(node.value, Value::Map(_)) {
-        problems.not_yet(node.span, "an allocation for each of the `strata`", "list the names, `strata: [lifecycle, region]`, and use `allocate`");
+        problems.not_yet(
+            node.span,
+            "an allocation for each of the `strata`",
+            "list the names, `strata: [lifecycle, region]`, and use `allocate`",
+        );
         return Vec::new();
     }
     read::names(node, "`strata`", problems)

@@ -14,7 +14,12 @@ pub(crate) fn rfm(f: &mut Fields, key: Option<&str>) -> Rfm {
     let frequency = f.need_sql("f", "write `f: order_count`");
     let monetary = f.need_sql("m", "write `m: net_cents`");
     let bins = f.small("bins", 2).unwrap_or(5);
-    f.word_or_later("mode", &[("ntile", ())], &["edges", "fixed", "frozen"], "write `mode: ntile`, equal groups by value and key");
+    f.word_or_later(
+        "mode",
+        &[("ntile", ())],
+        &["edges", "fixed", "frozen"],
+        "write `mode: ntile`, equal groups by value and key",
+    );
     ties(f, key);
     let orders = [("descending", RecencyOrder::Descending), ("reversed", RecencyOrder::Reversed)];
     let r_order = f.word("r_order", &orders).unwrap_or(RecencyOrder::Descending);
@@ -30,7 +35,11 @@ fn ties(f: &mut Fields, key: Option<&str>) {
     let known = text.text == "key" || key.is_none_or(|k| k == text.text);
     if !known {
         let what = format!("`ties: {}`", shown(&text.text));
-        f.p.not_yet(node.span, &what, &format!("ties go by the entity key: write `ties: {}`, or leave it out", key.unwrap_or("key")));
+        f.p.not_yet(
+            node.span,
+            &what,
+            &format!("ties go by the entity key: write `ties: {}`, or leave it out", key.unwrap_or("key")),
+        );
     }
 }
 
@@ -76,7 +85,10 @@ pub(crate) fn lifecycle(f: &mut Fields) -> Method {
         let at = if f.has("lapsing") { f.key_span("lapsing") } else { f.key_span("active") };
         read::bad_value(codes::BAD_NUMBER, at, message, "nobody could be lapsing: raise `lapsing` or lower `active`", f.p);
     }
-    let rule = |label: &str, when: Option<Sql>| Rule { label: Located::new(label.to_owned(), when.as_ref().map_or(f.owner, |w| w.span)), when };
+    let rule = |label: &str, when: Option<Sql>| Rule {
+        label: Located::new(label.to_owned(), when.as_ref().map_or(f.owner, |w| w.span)),
+        when,
+    };
     let rules = vec![
         rule("prospect", Some(compared(&orders, "= 0"))),
         rule("new", Some(compared(&first_days, &format!("<= {new}")))),

@@ -17,7 +17,8 @@ pub(crate) fn profiles(node: &Node, problems: &mut Problems) -> Vec<Profile> {
 fn profile(name: &Name, node: &Node, problems: &mut Problems) -> Option<Profile> {
     let mut f = Fields::open(node, name, "profile", problems)?;
     let of = f.need("of", "write `of: [segmentation]`").map(|n| read::names(n, "`of`", f.p)).unwrap_or_default();
-    let describe = f.need("describe", "write `describe: [age, {net: net_cents / 100}]`").map(|n| describe(n, f.p)).unwrap_or_default();
+    let describe =
+        f.need("describe", "write `describe: [age, {net: net_cents / 100}]`").map(|n| describe(n, f.p)).unwrap_or_default();
     let stats = f.take("stats").map(|n| stats(n, f.p)).unwrap_or_else(|| vec![Stat::Mean, Stat::Index]);
     let min_cell = f.whole("min_cell", 0..=u64::MAX);
     f.later(&[("render", "publish the profile as an output: `select: NAME.*`"), ("from", "write `of: [segmentation]`")]);

@@ -16,9 +16,16 @@ pub(crate) fn rules(node: &Node, problems: &mut Problems) -> Vec<Rule> {
         let is_else = entry.value.text().is_some_and(|t| t.text.trim() == "else");
         if is_else && index + 1 < entries.len() {
             let message = format!("{what} is `else`, but rules follow it");
-            problems.add(Diagnostic::error(codes::ELSE_PLACE, entry.value.span, message).help("move it to the end; only one rule can be `else`"));
+            problems.add(
+                Diagnostic::error(codes::ELSE_PLACE, entry.value.span, message)
+                    .help("move it to the end; only one rule can be `else`"),
+            );
         }
-        let when = if is_else { None } else { Some(read::sql(&entry.value, &what, problems).unwrap_or_else(|| read::blank_sql(entry.value.span))) };
+        let when = if is_else {
+            None
+        } else {
+            Some(read::sql(&entry.value, &what, problems).unwrap_or_else(|| read::blank_sql(entry.value.span)))
+        };
         rules.push(Rule { label: entry.key.clone(), when });
     }
     rules

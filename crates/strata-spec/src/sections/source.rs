@@ -38,7 +38,10 @@ fn source(name: &Name, node: &Node, problems: &mut Problems) -> Option<Source> {
     }
     if format == ReadFormat::Csv && !f.has("columns") {
         let message = format!("the CSV source `{}` declares no columns", shown(&name.value));
-        f.p.add(Diagnostic::error(codes::CSV_COLUMNS, name.span, message).help("add `columns: {id: string!, amount: \"decimal(12,2)\"}`: CSV carries no types"));
+        f.p.add(
+            Diagnostic::error(codes::CSV_COLUMNS, name.span, message)
+                .help("add `columns: {id: string!, amount: \"decimal(12,2)\"}`: CSV carries no types"),
+        );
     }
     f.later(&[
         ("checks", "drop bad rows with `where`"),
@@ -47,13 +50,29 @@ fn source(name: &Name, node: &Node, problems: &mut Problems) -> Option<Source> {
         ("history", "leave it out: a mutable source is read as it is now"),
     ]);
     f.finish();
-    Some(Source { name: name.clone(), format, path, mode, time, late_us, learned_later, key, duplicates, filter, references, derive, columns, classes })
+    Some(Source {
+        name: name.clone(),
+        format,
+        path,
+        mode,
+        time,
+        late_us,
+        learned_later,
+        key,
+        duplicates,
+        filter,
+        references,
+        derive,
+        columns,
+        classes,
+    })
 }
 
 /// `parquet:` or `csv:`, exactly one.
 fn place(f: &mut Fields) -> (ReadFormat, Name) {
     let (parquet, csv) = (f.has("parquet"), f.has("csv"));
-    let later: Vec<(&str, &str)> = ["delta", "iceberg", "jsonl", "xlsx", "postgres", "sql"].iter().map(|k| (*k, FORMATS_LATER)).collect();
+    let later: Vec<(&str, &str)> =
+        ["delta", "iceberg", "jsonl", "xlsx", "postgres", "sql"].iter().map(|k| (*k, FORMATS_LATER)).collect();
     let comes_later = later.iter().any(|(k, _)| f.has(k));
     f.later(&later);
     let (parquet_path, csv_path) = (f.name("parquet"), f.name("csv"));
@@ -151,7 +170,13 @@ fn reference(entry: &Entry, problems: &mut Problems) -> Option<Reference> {
         [source] => (*source, *source),
         [source, word, alias] if word.eq_ignore_ascii_case("as") => (*source, *alias),
         _ => {
-            read::bad_value(codes::BAD_VALUE, span, format!("{what} cannot be `{}`", shown(&written.text)), "write `source`, or `source as name`", problems);
+            read::bad_value(
+                codes::BAD_VALUE,
+                span,
+                format!("{what} cannot be `{}`", shown(&written.text)),
+                "write `source`, or `source as name`",
+                problems,
+            );
             return None;
         }
     };

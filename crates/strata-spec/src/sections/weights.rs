@@ -10,7 +10,10 @@ use crate::tree::Node;
 pub(crate) fn weights(node: &Node, problems: &mut Problems) -> Option<Weights> {
     let owner = read::blank(node.span);
     let mut f = Fields::open(node, &owner, "`weights`", problems)?;
-    let rake = f.need("rake", "write `rake: [region, gender]`, the margins in order").map(|n| read::names(n, "`rake`", f.p)).unwrap_or_default();
+    let rake = f
+        .need("rake", "write `rake: [region, gender]`, the margins in order")
+        .map(|n| read::names(n, "`rake`", f.p))
+        .unwrap_or_default();
     let population = f.sql("population");
     let scales = [("population", ScaleTo::Population), ("sample", ScaleTo::Sample)];
     let scale_to = f.word("scale_to", &scales).unwrap_or(ScaleTo::Population);

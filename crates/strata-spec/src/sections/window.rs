@@ -17,7 +17,8 @@ pub(crate) fn window(node: &Node, problems: &mut Problems) -> Option<Option<Loca
     }
     let (from, to) = written.split_once("..").unwrap_or((written, ""));
     let from = ago(from);
-    let to = if written.contains("..") { ago(to).or((to.trim() == "0d").then_some(Ago::Micros(0))) } else { Some(Ago::Micros(0)) };
+    let to =
+        if written.contains("..") { ago(to).or((to.trim() == "0d").then_some(Ago::Micros(0))) } else { Some(Ago::Micros(0)) };
     match (from, to) {
         (Some(from), Some(to)) if !is_reversed(from, to) => Some(Some(Located::new(Window { from, to }, node.span))),
         (Some(_), Some(_)) => {
