@@ -1,6 +1,7 @@
 //! What can go wrong while a pipeline runs, by what to do about it. Never holds a secret or a person's data.
 
 use datafusion::common::DataFusionError;
+use strata_operators::cogroup::RuleBroken;
 
 /// A failed run.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +109,11 @@ impl Error {
     pub fn of_step(step: &str, error: DataFusionError) -> Self {
         let step = step.to_owned();
         let message = error.strip_backtrace();
+        if let DataFusionError::External(e) = error.find_root()
+            && let Some(broken) = e.downcast_ref::<RuleBroken>()
+        {
+            return Self::Contract { step, message: broken.message.clone(), help: broken.help.clone() };
+        }
         match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => Self::Exhausted { step, message },
             DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Self::Unavailable { step, message },

@@ -181,6 +181,7 @@ impl Run<'_> {
             PlannedStep::Table(name) => {
                 let plan = self.planned(&format!("table {name}"), self.compiled.table_plan(name))?;
                 let rows = self.materialise(&format!("table {name}"), &format!("table:{name}"), plan).await?;
+                self.check_table_key(name).await?;
                 Ok(format!("{rows} rows"))
             }
             PlannedStep::Attributes(entity) => self.attributes(entity).await,
@@ -194,6 +195,20 @@ impl Run<'_> {
                 self.write_output(name, table).await
             }
             PlannedStep::Commit => self.commit().await,
+        }
+    }
+
+    /// Errors: `Contract` if two rows of a global table have one key.
+    async fn check_table_key(&mut self, name: &str) -> Result<()> {
+        let step = format!("table {name}");
+        let Some(plan) = self.planned(&step, self.compiled.repeated_keys(name))? else { return Ok(()) };
+        match solve::integer(&self.collect(&step, plan).await?, 0, 0) {
+            0 => Ok(()),
+            n => Err(Error::Contract {
+                step,
+                message: format!("{n} keys of `{name}` stand in more than one row"),
+                help: "group by the key, or declare the key that the rows really have".into(),
+            }),
         }
     }
 

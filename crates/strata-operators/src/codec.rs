@@ -2,7 +2,7 @@
 //! Never carries a file's bytes, a secret or a handle of this process.
 
 use crate::bucket::{BucketScanExec, BucketTable};
-use crate::cogroup::{CogroupExec, CogroupInput, CogroupNode};
+use crate::cogroup::{CogroupExec, CogroupInput, CogroupNode, Stage};
 use crate::dedup::{DedupExec, DedupNode, Keep};
 use crate::messages::{self, wire};
 use crate::pinned::PinnedTable;
@@ -77,7 +77,11 @@ impl LogicalExtensionCodec for LogicalCodec {
             }
             COGROUP => {
                 let m = messages::Cogroup::decode(body).map_err(wire)?;
-                let stages = m.stages.iter().map(|s| Ok((s.name.clone(), plan(&s.plan)?))).collect::<Result<_>>()?;
+                let stages = m
+                    .stages
+                    .iter()
+                    .map(|s| Ok(Stage { name: s.name.clone(), plan: plan(&s.plan)?, unique: s.unique.clone() }))
+                    .collect::<Result<_>>()?;
                 let (result, buckets, named) = (plan(&m.result)?, m.buckets as usize, named_of(m.inputs));
                 Ok(Extension { node: Arc::new(CogroupNode { inputs: inputs.to_vec(), named, stages, result, buckets }) })
             }
@@ -96,7 +100,7 @@ impl LogicalExtensionCodec for LogicalCodec {
         } else if let Some(n) = any.downcast_ref::<DedupNode>() {
             put(buf, DEDUP, &dedup_message(&n.source, &n.key, &n.keep, n.buckets));
         } else if let Some(n) = any.downcast_ref::<CogroupNode>() {
-            let stages = n.stages.iter().map(|(name, p)| stage(name, plan(p)?)).collect::<Result<_>>()?;
+            let stages = n.stages.iter().map(|s| stage(s, plan(&s.plan)?)).collect::<Result<_>>()?;
             put(buf, COGROUP, &cogroup_message(&n.named, stages, plan(&n.result)?, n.buckets));
         } else if let Some(n) = any.downcast_ref::<WriteNode>() {
             buf.push(WRITE);
@@ -169,7 +173,11 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             }
             COGROUP => {
                 let m = messages::Cogroup::decode(body).map_err(wire)?;
-                let stages = m.stages.iter().map(|s| Ok((s.name.clone(), plan(&s.plan)?))).collect::<Result<_>>()?;
+                let stages = m
+                    .stages
+                    .iter()
+                    .map(|s| Ok(Stage { name: s.name.clone(), plan: plan(&s.plan)?, unique: s.unique.clone() }))
+                    .collect::<Result<_>>()?;
                 let (result, buckets) = (plan(&m.result)?, m.buckets as usize);
                 Ok(Arc::new(CogroupExec::try_new(inputs.to_vec(), named_of(m.inputs), stages, result, buckets)?))
             }
@@ -194,7 +202,7 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         } else if let Some(n) = node.downcast_ref::<DedupExec>() {
             put(buf, DEDUP, &dedup_message(n.source(), n.key(), n.keep(), n.buckets()));
         } else if let Some(n) = node.downcast_ref::<CogroupExec>() {
-            let stages = n.stages().iter().map(|(name, p)| stage(name, plan(p)?)).collect::<Result<_>>()?;
+            let stages = n.stages().iter().map(|s| stage(s, plan(&s.plan)?)).collect::<Result<_>>()?;
             put(buf, COGROUP, &cogroup_message(n.named(), stages, plan(n.result())?, n.buckets()));
         } else if let Some(n) = node.downcast_ref::<BucketScanExec>() {
             let schema = messages::encode_schema(n.table_schema())?;
@@ -230,8 +238,8 @@ fn keep_of(m: &messages::Dedup) -> Keep {
     }
 }
 
-fn stage(name: &str, plan: Vec<u8>) -> Result<messages::CogroupStage> {
-    Ok(messages::CogroupStage { name: name.to_owned(), plan })
+fn stage<P>(stage: &Stage<P>, plan: Vec<u8>) -> Result<messages::CogroupStage> {
+    Ok(messages::CogroupStage { name: stage.name.clone(), plan, unique: stage.unique.clone() })
 }
 
 fn cogroup_message(

@@ -3,8 +3,9 @@
 
 use crate::bucket::BucketTables;
 use crate::gather::Gather;
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
+use arrow::row::{RowConverter, SortField};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
@@ -19,8 +20,10 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
     SendableRecordBatchStream, common,
 };
+use foldhash::fast::FixedState;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{OnceCell, Semaphore};
@@ -34,6 +37,34 @@ pub struct CogroupInput {
     pub key: Option<String>,
 }
 
+/// A table made on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct Stage<P> {
+    /// Name that later plans scan it by.
+    pub name: String,
+    /// Its rows.
+    pub plan: P,
+    /// Columns in which no two rows may agree; checked in every bucket. Empty: nothing to check.
+    pub unique: Vec<String>,
+}
+
+/// A rule that the data break.
+#[derive(Debug, Clone)]
+pub struct RuleBroken {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl fmt::Display for RuleBroken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for RuleBroken {}
+
 /// Logical cogroup. INVARIANT: every plan of the program scans only bucket tables named by an input or an earlier stage, and each row of its
 /// result depends on rows of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
@@ -43,7 +74,7 @@ pub struct CogroupNode {
     /// Their names and keys.
     pub named: Vec<CogroupInput>,
     /// Tables made on the way, in order.
-    pub stages: Vec<(String, LogicalPlan)>,
+    pub stages: Vec<Stage<LogicalPlan>>,
     /// The rows handed on.
     pub result: LogicalPlan,
     /// How many buckets the keys are spread over.
@@ -55,7 +86,7 @@ pub struct CogroupNode {
 pub struct CogroupExec {
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     named: Vec<CogroupInput>,
-    stages: Vec<(String, Arc<dyn ExecutionPlan>)>,
+    stages: Vec<Stage<Arc<dyn ExecutionPlan>>>,
     result: Arc<dyn ExecutionPlan>,
     buckets: usize,
     properties: Arc<PlanProperties>,
@@ -84,7 +115,7 @@ impl UserDefinedLogicalNodeCore for CogroupNode {
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let inputs: Vec<String> =
             self.named.iter().map(|i| format!("{} by {}", i.name, i.key.as_deref().unwrap_or("all"))).collect();
-        let stages: Vec<&str> = self.stages.iter().map(|(n, _)| n.as_str()).collect();
+        let stages: Vec<&str> = self.stages.iter().map(|s| s.name.as_str()).collect();
         write!(f, "Cogroup: inputs=[{}] stages=[{}]", inputs.join(", "), stages.join(", "))
     }
 
@@ -101,7 +132,7 @@ impl CogroupExec {
     pub fn try_new(
         inputs: Vec<Arc<dyn ExecutionPlan>>,
         named: Vec<CogroupInput>,
-        stages: Vec<(String, Arc<dyn ExecutionPlan>)>,
+        stages: Vec<Stage<Arc<dyn ExecutionPlan>>>,
         result: Arc<dyn ExecutionPlan>,
         buckets: usize,
     ) -> Result<Self> {
@@ -138,7 +169,7 @@ impl CogroupExec {
     }
 
     /// Tables made on the way.
-    pub fn stages(&self) -> &[(String, Arc<dyn ExecutionPlan>)] {
+    pub fn stages(&self) -> &[Stage<Arc<dyn ExecutionPlan>>] {
         &self.stages
     }
 
@@ -170,7 +201,7 @@ impl CogroupExec {
 
 impl DisplayAs for CogroupExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let stages: Vec<&str> = self.stages.iter().map(|(n, _)| n.as_str()).collect();
+        let stages: Vec<&str> = self.stages.iter().map(|s| s.name.as_str()).collect();
         write!(f, "CogroupExec: stages=[{}]", stages.join(", "))
     }
 }
@@ -253,7 +284,7 @@ impl ExecutionPlan for CogroupExec {
 struct Program {
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     named: Vec<CogroupInput>,
-    stages: Vec<(String, Arc<dyn ExecutionPlan>)>,
+    stages: Vec<Stage<Arc<dyn ExecutionPlan>>>,
     result: Arc<dyn ExecutionPlan>,
     shared: Arc<Vec<OnceCell<RecordBatch>>>,
     context: Arc<TaskContext>,
@@ -272,9 +303,11 @@ impl Program {
             tables.insert(&named.name, self.shared_input(i).await?);
         }
         let context = self.bucket_context(&tables);
-        for (name, plan) in &self.stages {
-            let batches = run_plan(plan, &context).await?;
-            tables.insert(name, concat_batches(&plan.schema(), &batches)?);
+        for stage in &self.stages {
+            let batches = run_plan(&stage.plan, &context).await?;
+            let rows = concat_batches(&stage.plan.schema(), &batches)?;
+            check_unique(stage, &rows)?;
+            tables.insert(&stage.name, rows);
         }
         run_plan(&self.result, &context).await
     }
@@ -315,4 +348,24 @@ async fn run_plan(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> 
         }
     }
     Ok(batches)
+}
+
+/// Errors: `External` with a [`RuleBroken`] if two rows agree in the stage's key.
+fn check_unique(stage: &Stage<Arc<dyn ExecutionPlan>>, rows: &RecordBatch) -> Result<()> {
+    if stage.unique.is_empty() {
+        return Ok(());
+    }
+    let columns: Vec<ArrayRef> =
+        stage.unique.iter().map(|c| Ok(Arc::clone(rows.column(rows.schema().index_of(c)?)))).collect::<Result<_>>()?;
+    let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
+    let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
+    let mut seen = HashSet::with_capacity_and_hasher(keys.num_rows(), FixedState::default());
+    let repeated = keys.iter().filter(|k| !seen.insert(k.as_ref().to_vec())).count();
+    match repeated {
+        0 => Ok(()),
+        n => Err(DataFusionError::External(Box::new(RuleBroken {
+            message: format!("`{}` has {n} or more rows that repeat its key ({})", stage.name, stage.unique.join(", ")),
+            help: "group by the key, or declare the key that the rows really have".into(),
+        }))),
+    }
 }

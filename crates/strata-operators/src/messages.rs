@@ -97,6 +97,8 @@ pub(crate) struct CogroupStage {
     pub(crate) name: String,
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) plan: Vec<u8>,
+    #[prost(string, repeated, tag = "3")]
+    pub(crate) unique: Vec<String>,
 }
 
 /// Message of a scan of a bucket's table.

@@ -1,6 +1,6 @@
 //! From our logical nodes to our physical operators, and the exchanges they need. Never decides what a plan computes.
 
-use crate::cogroup::{CogroupExec, CogroupNode};
+use crate::cogroup::{CogroupExec, CogroupNode, Stage};
 use crate::dedup::{DedupExec, DedupNode};
 use crate::screen::{ScreenExec, ScreenNode};
 use async_trait::async_trait;
@@ -83,8 +83,8 @@ async fn plan_cogroup(
         one_partition(planner.create_physical_plan(&logical, &bucket).await?)
     };
     let mut stages = Vec::with_capacity(node.stages.len());
-    for (name, logical) in &node.stages {
-        stages.push((name.clone(), plan(logical).await?));
+    for stage in &node.stages {
+        stages.push(Stage { name: stage.name.clone(), plan: plan(&stage.plan).await?, unique: stage.unique.clone() });
     }
     let result = plan(&node.result).await?;
     Ok(Arc::new(CogroupExec::try_new(inputs.to_vec(), node.named.clone(), stages, result, node.buckets)?))

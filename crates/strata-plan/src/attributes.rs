@@ -13,7 +13,7 @@ use datafusion::common::{Column, DFSchema, JoinType, Result, TableReference};
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit, when};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use strata_operators::cogroup::{CogroupInput, CogroupNode};
+use strata_operators::cogroup::{CogroupInput, CogroupNode, Stage};
 use strata_spec::pipeline::{Block, Entity, FromBlock, Purpose, RowAttribute, RowValue, Rule};
 use strata_spec::{Diagnostic, Pipeline, Sql};
 
@@ -503,7 +503,7 @@ pub(crate) fn cogroup(
     // Optimised here: subqueries become joins, which cross the wire.
     let result = program::optimised(result)?;
     let mut wanted: Needs = program::needs(&result)?;
-    let mut stages: Vec<(String, LogicalPlan)> = vec![];
+    let mut stages: Vec<Stage<LogicalPlan>> = vec![];
     // Backwards: what later plans read decides what earlier ones keep.
     for (name, plan) in relations.plans.iter().rev() {
         let Some(columns) = wanted.get(name).cloned() else { continue };
@@ -511,6 +511,8 @@ pub(crate) fn cogroup(
             continue;
         }
         let mut columns = columns;
+        let unique = unproven_key(pipeline, name, plan);
+        columns.extend(unique.iter().cloned());
         if plan.schema().iter().any(|(_, f)| f.name() == key) && !columns.contains(key) {
             columns.insert(key.to_owned());
         }
@@ -522,10 +524,10 @@ pub(crate) fn cogroup(
         for (table, read) in program::needs(&own)? {
             wanted.entry(table).or_default().extend(read);
         }
-        stages.push((name.clone(), own));
+        stages.push(Stage { name: name.clone(), plan: own, unique });
     }
     stages.reverse();
-    let made: BTreeSet<String> = stages.iter().map(|(n, _)| n.clone()).collect();
+    let made: BTreeSet<String> = stages.iter().map(|s| s.name.clone()).collect();
     let mut inputs = vec![];
     let mut named = vec![];
     let mut rows = 0;
@@ -540,12 +542,20 @@ pub(crate) fn cogroup(
         named.push(CogroupInput { name: name.clone(), key: by });
         inputs.push(plan);
     }
-    for (name, plan) in &stages {
-        let local = program::locality(plan, &reach);
-        reach.insert(name.clone(), if local == Local::Shared { Reach::Shared } else { Reach::Keyed(key.to_owned()) });
+    for stage in &stages {
+        let local = program::locality(&stage.plan, &reach);
+        reach.insert(stage.name.clone(), if local == Local::Shared { Reach::Shared } else { Reach::Keyed(key.to_owned()) });
     }
     let buckets = sources::buckets(rows);
     Ok(extension(CogroupNode { inputs, named, stages, result, buckets }))
+}
+
+/// The declared key of a table whose SQL does not make it unique by itself: it is checked on the rows.
+pub(crate) fn unproven_key(pipeline: &Pipeline, name: &str, plan: &LogicalPlan) -> Vec<String> {
+    let Some(table) = pipeline.table(name) else { return vec![] };
+    let key: Vec<String> = table.key.iter().map(|k| k.value.clone()).collect();
+    let keys: BTreeSet<&str> = key.iter().map(String::as_str).collect();
+    if program::is_unique(plan, &keys) { vec![] } else { key }
 }
 
 /// A source whose derived form is its raw form needs no stage of its own.

@@ -125,6 +125,23 @@ impl Compiled<'_> {
         }
     }
 
+    /// How many keys of a made global table stand in more than one row, if its SQL does not rule that out: one number.
+    pub fn repeated_keys(&self, name: &str) -> Result<Option<LogicalPlan>> {
+        use datafusion::functions_aggregate::expr_fn::count;
+        use datafusion::logical_expr::{Expr, ident, lit};
+        let (Some(plan), Some(pinned)) = (self.relations.plan(name), self.catalog.work.get(&format!("table:{name}"))) else {
+            return datafusion::common::plan_err!("the table `{name}` is not made yet");
+        };
+        let key = attributes::unproven_key(self.pipeline, name, plan);
+        if key.is_empty() {
+            return Ok(None);
+        }
+        let by: Vec<Expr> = key.iter().map(ident).collect();
+        let grouped = LogicalPlanBuilder::from(scan_work("t", pinned)?).aggregate(by, [count(lit(1i64)).alias("#rows")])?;
+        let repeated = grouped.filter(ident("#rows").gt(lit(1i64)))?;
+        repeated.aggregate(Vec::<Expr>::new(), [count(lit(1i64))])?.build().map(Some)
+    }
+
     /// The rows of an entity: key, attributes, hidden columns.
     pub fn attributes_plan(&self, entity: &str) -> Result<LogicalPlan> {
         let (Some(pass), Some(entity)) = (self.passes.get(entity), self.pipeline.entity(entity)) else {

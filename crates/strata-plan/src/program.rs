@@ -175,6 +175,32 @@ fn joined(join: &datafusion::logical_expr::Join, left: Local, right: Local) -> L
     }
 }
 
+/// Whether the SQL itself makes `key` unique: it groups by, or keeps the distinct values of, columns that are all in the key.
+pub(crate) fn is_unique(plan: &LogicalPlan, key: &BTreeSet<&str>) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(a) => {
+            let group = a.group_expr.len();
+            !grouping_set(&a.group_expr) && (0..group).all(|i| key.contains(a.schema.field(i).name().as_str()))
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => input.schema().fields().iter().all(|f| key.contains(f.name().as_str())),
+        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Window(_) | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().first().is_some_and(|p| is_unique(p, key))
+        }
+        LogicalPlan::Projection(p) => {
+            // By the names the columns have below.
+            let below: BTreeSet<&str> = p
+                .expr
+                .iter()
+                .zip(p.schema.fields())
+                .filter(|(_, f)| key.contains(f.name().as_str()))
+                .filter_map(|(e, _)| column_of(e).map(|c| c.name.as_str()))
+                .collect();
+            is_unique(&p.input, &below)
+        }
+        _ => false,
+    }
+}
+
 /// `plan` with only the columns `wanted`, in the plan's order.
 pub(crate) fn narrowed(plan: &LogicalPlan, wanted: &BTreeSet<String>) -> Result<LogicalPlan> {
     let keep: Vec<Expr> = plan.schema().iter().filter(|(_, f)| wanted.contains(f.name())).map(Expr::from).collect();

@@ -122,7 +122,7 @@ impl Error {
     }
 }
 
-fn store_kind(error: &object_store::Error) -> Kind {
+pub(crate) fn store_kind(error: &object_store::Error) -> Kind {
     use object_store::Error as E;
     match error {
         E::InvalidPath { .. } | E::NotSupported { .. } | E::NotImplemented { .. } | E::UnknownConfigurationKey { .. } => {

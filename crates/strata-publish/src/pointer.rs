@@ -19,7 +19,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Error;
+use crate::error::{Error, Kind, store_kind};
 use crate::table::{FORMAT, Manifest, Version, check_name};
 
 /// How often a create is tried where the store says that the object exists and then has none: S3 answers so while another
@@ -188,6 +188,7 @@ impl PointerTable {
         for _ in 0..CREATE_TRIES {
             let cause = match self.store.put_opts(path, payload.clone(), PutMode::Create.into()).await {
                 Ok(_) => return Ok(Created::New),
+                Err(cause) if store_kind(&cause) == Kind::Invalid => return Err(store_error("create", path, cause)),
                 Err(cause) => cause,
             };
             match self.read::<T>(path).await {

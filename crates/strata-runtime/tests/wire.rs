@@ -14,7 +14,7 @@ use datafusion_proto::bytes::{
 };
 use std::sync::Arc;
 use strata_operators::bucket::BucketTable;
-use strata_operators::cogroup::{CogroupInput, CogroupNode};
+use strata_operators::cogroup::{CogroupInput, CogroupNode, Stage};
 use strata_operators::dedup::{DedupNode, Keep, ROWS_DEDUPLICATED, ROWS_QUARANTINED};
 use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
 use strata_operators::screen::ScreenNode;
@@ -72,7 +72,7 @@ fn plan(table: PinnedTable, keep: Keep) -> LogicalPlan {
     node(CogroupNode {
         inputs: vec![input],
         named: vec![CogroupInput { name: "rows".into(), key: Some("word".into()) }],
-        stages: vec![("words".into(), stage)],
+        stages: vec![Stage { name: "words".into(), plan: stage, unique: vec!["word".into()] }],
         result,
         buckets: 3,
     })

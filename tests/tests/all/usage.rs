@@ -64,3 +64,36 @@ fn mistakes_are_shown_where_they_are_and_exit_codes_say_what_to_do() {
     let done = strata(&["explain", "S0302"], work.path());
     assert!(done.status.success() && text(&done.stdout).len() > 80);
 }
+
+#[test]
+fn data_that_break_a_declared_key_stop_the_run_and_change_no_table() {
+    let work = tempfile::tempdir().unwrap();
+    let pipeline = |table: &str| {
+        format!(
+            "version: 1\nname: keys\nas_of: 2026-02-01T00:00:00Z\nvars: {{data: .}}\nsources:\n  people:\n    csv: \"${{vars.data}}/people.csv\"\n    \
+             mode: mutable\n    key: id\n    columns: {{id: int!, n: int!}}\ntables:\n  twice:\n    key: id\n    sql: {table}\nentities:\n  person: {{from: people, key: id}}\n\
+             attributes:\n  person:\n    - from: twice\n      columns: {{n: total(n)}}\noutputs:\n  people: {{to: \"${{vars.data}}/out\", format: csv, select: person.attributes}}\n"
+        )
+    };
+    let run = |sql: &str, rows: &str| {
+        std::fs::write(work.path().join("pipeline.yaml"), pipeline(sql)).unwrap();
+        std::fs::write(work.path().join("people.csv"), rows).unwrap();
+        strata(&["run", "pipeline.yaml"], work.path())
+    };
+    let fine = run("select id, sum(n) as n from people group by id", "id,n\n1,1\n2,2\n");
+    assert!(fine.status.success(), "{}", text(&fine.stderr));
+    let before = strata(&["outputs", "pipeline.yaml"], work.path()).stdout;
+    let local = "select id, n from people union all select id, n from people";
+    let global = "select id, n from (select id, n, rank() over (order by n) as r from people) as a union all select id, n from people";
+    for (sql, rows, word) in [
+        (local, "id,n\n1,1\n", "`twice`"),
+        (global, "id,n\n1,1\n", "`twice`"),
+        ("select id, sum(n) as n from people group by id", "id,n\n1,1\n1,2\n", "`people`"),
+    ] {
+        let done = run(sql, rows);
+        let err = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(3), "{sql}: {err}");
+        assert!(err.contains(word) && err.contains("pipeline.yaml:") && err.contains("help"), "{err}");
+    }
+    assert_eq!(strata(&["outputs", "pipeline.yaml"], work.path()).stdout, before);
+}
