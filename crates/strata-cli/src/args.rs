@@ -88,6 +88,11 @@ pub(crate) enum Output {
 }
 
 impl Args {
+    /// Whether `--memory` is given.
+    pub(crate) fn has_memory_budget(&self) -> bool {
+        matches!(&self.verb, Verb::Run { memory: Some(_), .. })
+    }
+
     /// Threads of the process.
     pub(crate) fn threads(&self) -> usize {
         let given = match &self.verb {

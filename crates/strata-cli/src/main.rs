@@ -12,11 +12,17 @@ mod verbs;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// Set while freed pages go back to the system at once.
+const PURGE: &str = "MIMALLOC_PURGE_DELAY";
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
+    if args.has_memory_budget() {
+        return_freed_pages();
+    }
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("STRATA_LOG"))
         .with_writer(std::io::stderr)
@@ -34,4 +40,19 @@ fn main() -> ExitCode {
             ExitCode::from(70)
         }
     }
+}
+
+/// Under a memory budget the allocator must not keep freed pages for later: it reads that setting only when a process starts, so this one
+/// starts again with it, as the same process. Where that cannot be done the run goes on, with a higher peak, and says so.
+#[expect(clippy::disallowed_methods, reason = "a setting of this process's allocator")]
+fn return_freed_pages() {
+    use std::os::unix::process::CommandExt;
+    if std::env::var(PURGE).is_ok() {
+        return;
+    }
+    let failed = match std::env::current_exe() {
+        Ok(own) => std::process::Command::new(own).args(std::env::args_os().skip(1)).env(PURGE, "0").exec(),
+        Err(e) => e,
+    };
+    render::line(&format!("warning: freed memory is kept for reuse ({failed}); the peak may pass `--memory`"));
 }
