@@ -84,6 +84,7 @@ fn plan_tables(planner: &mut Planner, pipeline: &Pipeline, out: &mut Relations) 
     for i in program::ordered(planner, &nodes, "tables") {
         let table = &pipeline.tables[i];
         let Some(plan) = planner.query(&table.sql) else { continue };
+        let Some(plan) = storable(plan).map_err(|e| planner.report(expr::explain(&table.sql, &e))).ok() else { continue };
         let schema = std::sync::Arc::new(plan.schema().as_arrow().clone());
         for column in table.key.iter().chain(&table.time) {
             if schema.field_with_name(&column.value).is_err() {
@@ -101,6 +102,28 @@ fn plan_tables(planner: &mut Planner, pipeline: &Pipeline, out: &mut Relations) 
         planner.names.add(&table.name.value, schema);
         out.plans.push((table.name.value.clone(), plan));
     }
+}
+
+/// A table with the types that files hold: whether its rows pass through a file or not, they are the same.
+fn storable(plan: LogicalPlan) -> Result<LogicalPlan> {
+    use arrow::datatypes::DataType;
+    let stored = |t: &DataType| match t {
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Some(DataType::Int64),
+        DataType::Utf8View | DataType::LargeUtf8 | DataType::Dictionary(_, _) => Some(DataType::Utf8),
+        _ => None,
+    };
+    if plan.schema().fields().iter().all(|f| stored(f.data_type()).is_none()) {
+        return Ok(plan);
+    }
+    let columns: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(q, f)| match stored(f.data_type()) {
+            Some(t) => datafusion::logical_expr::cast(Expr::from((q, f)), t).alias(f.name()),
+            None => Expr::from((q, f)),
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 /// What the pass over an entity makes.

@@ -3,6 +3,7 @@
 use crate::Compiled;
 use crate::expr::{Grain, Planner, double};
 use crate::scope::Scope;
+use crate::segments::as_text;
 use crate::solved::Solved;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, plan_err};
@@ -76,8 +77,8 @@ fn build(
     };
     // Described values first, so that each is computed once a row.
     let mut base: Vec<Expr> = described.iter().enumerate().map(|(i, (_, e))| e.clone().alias(format!("x{i}"))).collect();
-    let text = |c: &str| cast(ident(c), DataType::Utf8);
-    base.extend(columns.iter().enumerate().map(|(i, (_, c))| text(c).alias(format!("segment{i}"))));
+    let schema = view.schema().as_ref();
+    base.extend(columns.iter().enumerate().map(|(i, (_, c))| as_text(c, schema).alias(format!("segment{i}"))));
     let base = LogicalPlanBuilder::from(view.clone()).project(base)?.build()?;
     let all = LogicalPlanBuilder::from(base.clone()).aggregate(Vec::<Expr>::new(), means("all_"))?.build()?;
     let mut union: Option<LogicalPlanBuilder> = None;

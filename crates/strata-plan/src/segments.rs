@@ -204,7 +204,7 @@ impl Compiled<'_> {
             let sum = self.planner.names.aggregate("exact_sum")?;
             aggregates.push(sum.call(vec![double(value, &schema)?]).alias("value"));
         }
-        let text = cast(ident(column), arrow::datatypes::DataType::Utf8).alias("segment");
+        let text = as_text(&column, &schema).alias("segment");
         LogicalPlanBuilder::from(view)
             .project(schema.iter().map(Expr::from).chain([text]).collect::<Vec<_>>())?
             .aggregate([ident("segment")], aggregates)?
@@ -443,6 +443,19 @@ fn columns(
                 }
             }
         }
+    }
+}
+
+/// A column as text.
+pub(crate) fn as_text(column: &str, schema: &DFSchema) -> Expr {
+    let boolean = schema.field_with_unqualified_name(column).is_ok_and(|f| f.data_type() == &arrow::datatypes::DataType::Boolean);
+    match boolean {
+        // A cast of a truth value that cannot be null is planned as one that can.
+        true => when(ident(column).is_true(), lit("true"))
+            .when(ident(column).is_false(), lit("false"))
+            .end()
+            .unwrap_or_else(|_| ident(column)),
+        false => cast(ident(column), arrow::datatypes::DataType::Utf8),
     }
 }
 

@@ -17,13 +17,13 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
+    InputDistributionRequirements, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::TryStreamExt;
@@ -50,6 +50,7 @@ pub struct WriteExec {
     input: Arc<dyn ExecutionPlan>,
     spec: WriteSpec,
     stored: SchemaRef,
+    ordered: Option<LexOrdering>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -74,7 +75,15 @@ impl WriteExec {
             EmissionType::Final,
             Boundedness::Bounded,
         ));
-        Ok(Self { input, spec, stored, properties, metrics: ExecutionPlanMetricsSet::new() })
+        Ok(Self { input, spec, stored, ordered: None, properties, metrics: ExecutionPlanMetricsSet::new() })
+    }
+
+    /// The same, keeping the order of an input that is sorted as a whole: without this the optimiser drops a sort nobody asks for.
+    pub fn in_order(mut self) -> Self {
+        if self.input.output_partitioning().partition_count() == 1 {
+            self.ordered = self.input.output_ordering().cloned();
+        }
+        self
     }
 
     /// The plan whose rows are written.
@@ -143,6 +152,17 @@ impl ExecutionPlan for WriteExec {
         &self.properties
     }
 
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.ordered.clone().map(OrderingRequirements::from)]
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![match &self.ordered {
+            Some(_) => Distribution::SinglePartition,
+            None => Distribution::UnspecifiedDistribution,
+        }])
+    }
+
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
@@ -164,7 +184,10 @@ impl ExecutionPlan for WriteExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::try_new(input, self.spec.clone())?)),
+            (Some(input), true) => {
+                let ordered = self.ordered.clone();
+                Ok(Arc::new(Self { ordered, ..Self::try_new(input, self.spec.clone())? }))
+            }
             _ => internal_err!("WriteExec takes one input"),
         }
     }
@@ -209,7 +232,7 @@ impl ExtensionPlanner for WritePlanner {
             return Ok(None);
         };
         match physical_inputs {
-            [input] => Ok(Some(Arc::new(WriteExec::try_new(Arc::clone(input), node.spec().clone())?))),
+            [input] => Ok(Some(Arc::new(WriteExec::try_new(Arc::clone(input), node.spec().clone())?.in_order()))),
             _ => Err(DataFusionError::Internal("a write node takes one input".into())),
         }
     }

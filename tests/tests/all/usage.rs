@@ -84,7 +84,8 @@ fn data_that_break_a_declared_key_stop_the_run_and_change_no_table() {
     assert!(fine.status.success(), "{}", text(&fine.stderr));
     let before = strata(&["outputs", "pipeline.yaml"], work.path()).stdout;
     let local = "select id, n from people union all select id, n from people";
-    let global = "select id, n from (select id, n, rank() over (order by n) as r from people) as a union all select id, n from people";
+    let global =
+        "select id, n from (select id, n, rank() over (order by n) as r from people) as a union all select id, n from people";
     for (sql, rows, word) in [
         (local, "id,n\n1,1\n", "`twice`"),
         (global, "id,n\n1,1\n", "`twice`"),
