@@ -93,6 +93,10 @@ pub fn session(limits: &Limits) -> Result<SessionContext> {
     // Counts of what a screen drops must not depend on statistics.
     options.execution.parquet.pruning = false;
     options.execution.collect_statistics = false;
+    if limits.memory_bytes.is_some() {
+        // Sorts inside a bucket are small: a large reserve for merging would fail them before they began.
+        options.execution.sort_spill_reservation_bytes = 1 << 20;
+    }
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(runtime.build()?))
