@@ -28,7 +28,7 @@ impl Limits {
     pub fn pool_bytes(&self) -> Option<u64> {
         let budget = self.memory_bytes?;
         // Exchanges and sorts hold about as much again for a moment as they account for.
-        Some((budget.saturating_sub(RESERVE_BYTES) / 2).max(POOL_MIN_BYTES))
+        Some((budget.saturating_sub(RESERVE_BYTES) * 2 / 5).max(POOL_MIN_BYTES))
     }
 
     /// Rows a batch: an exchange keeps one batch in the making for every bucket, so a small budget needs small batches.
