@@ -1,0 +1,1 @@
+//! Ballista's executor with our session. Never sees a pipeline.
