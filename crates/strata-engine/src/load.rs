@@ -43,13 +43,17 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
             file.display()
         ),
     })?;
-    let source = SourceText { path: file.display().to_string(), text };
+    Ok(load_text(SourceText { path: file.display().to_string(), text }, options))
+}
+
+/// The same from text that is already there, e.g. sent to a coordinator. Errors: none; what is wrong is in the diagnostics.
+pub fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
     let checked = strata_spec::load(&source, &options.vars);
     let mut diagnostics = checked.diagnostics;
     let mut catalog = Catalog::default();
     let mut clock = Clock { as_of: DateTime::UNIX_EPOCH, timezone: chrono_tz::Tz::UTC };
     if let Some(pipeline) = &checked.pipeline {
-        clock = clock_of(pipeline, options.as_of);
+        clock = clock_of(pipeline, options.as_of, strata_runtime::clock::now());
         for source in &pipeline.sources {
             match pin::pin(source) {
                 Ok(pinned) => {
@@ -66,7 +70,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
         }
     }
     diagnostics.sort_by_key(|d| d.span);
-    Ok(Loaded { source, pipeline: checked.pipeline, catalog, clock, diagnostics })
+    Loaded { source, pipeline: checked.pipeline, catalog, clock, diagnostics }
 }
 
 /// Without files and without declared columns there is nothing to hold SQL against.
@@ -77,14 +81,14 @@ fn not_typed(source: &strata_spec::pipeline::Source) -> Diagnostic {
         .help(format!("set the variables of its path with `-p`, or declare `columns:` for `{name}`"))
 }
 
-/// `as_of`: the file's, else `--as-of`, else the start of today in the pipeline's zone.
-fn clock_of(pipeline: &Pipeline, given: Option<DateTime<Utc>>) -> Clock {
+/// `as_of`: `--as-of`, else the file's, else the start of the day of `now` in the pipeline's zone.
+pub fn clock_of(pipeline: &Pipeline, given: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Clock {
     let timezone = pipeline.timezone;
     let as_of = match (&pipeline.as_of, given) {
         (AsOf::Literal(at), None) => at.value,
         (_, Some(at)) => at,
         (AsOf::Run, None) => {
-            let today = strata_runtime::clock::now().with_timezone(&timezone).date_naive();
+            let today = now.with_timezone(&timezone).date_naive();
             let start = today.and_time(NaiveTime::MIN);
             timezone
                 .from_local_datetime(&start)
