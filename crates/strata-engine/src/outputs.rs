@@ -49,7 +49,7 @@ pub(crate) async fn tables(pipeline: &Pipeline) -> Result<Vec<OutputTable>> {
     for output in &pipeline.outputs {
         let name = output.name.value.clone();
         let failed = |message: String| Error::Failed { step: format!("output {name}"), message };
-        let place = store::place(&output.to.value).map_err(|e| failed(e.to_string()))?;
+        let place = store::place(&output.to.value).map_err(|e| failed(format!("{e}\n  help: {}", e.help())))?;
         let table = PointerTable::new(place.store.clone(), place.path.clone());
         let current = table.current().await.map_err(|e| Error::of_publish(&format!("output {name}"), e))?;
         out.push(OutputTable { name, place, table, current });
@@ -72,8 +72,8 @@ pub async fn outputs(pipeline: &Pipeline) -> Result<(Vec<OutputState>, Option<Mi
         .zip(&pipeline.outputs)
         .map(|(t, output)| OutputState {
             name: t.name.clone(),
-            path: t.current.as_ref().map(|v| t.place.join(&v.folder).local.display().to_string()),
-            table: t.place.local.display().to_string(),
+            path: t.current.as_ref().map(|v| t.place.join(&v.folder).to_string()),
+            table: t.place.to_string(),
             format: format_name(output).to_owned(),
             run_id: t.current.as_ref().map(|v| v.run_id.clone()),
             as_of: t.current.as_ref().map(|v| v.as_of.clone()),

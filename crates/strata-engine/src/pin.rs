@@ -23,12 +23,10 @@ pub(crate) fn pin(source: &Source) -> Result<PinnedTable, Box<Diagnostic>> {
         ReadFormat::Parquet => "parquet",
         ReadFormat::Csv => "csv",
     };
-    let files = matching(&place.local, extension).map_err(|e| wrong(e, "check the path; `-p data=DIR` sets a variable"))?;
+    let files = matching(place.local().unwrap_or(Path::new("")), extension)
+        .map_err(|e| wrong(e, "check the path; `-p data=DIR` sets a variable"))?;
     if files.is_empty() {
-        return Err(wrong(
-            format!("no `.{extension}` file matches `{}`", place.local.display()),
-            "check the path; `-p data=DIR` sets a variable",
-        ));
+        return Err(wrong(format!("no `.{extension}` file matches `{place}`"), "check the path; `-p data=DIR` sets a variable"));
     }
     let hive = hive_names(&files);
     let mut schema: Option<Schema> = None;

@@ -10,6 +10,7 @@ mod messages;
 pub mod pinned;
 pub mod planner;
 pub mod screen;
+pub mod tagged;
 pub mod write;
 
 /// How many buckets a process works on at the same time: one a core, so that memory is bounded by cores, not by buckets.

@@ -1,6 +1,6 @@
 //! A table that is a fixed list of files: what a run read can always be named. Never lists a folder and never follows new files.
 
-use crate::messages;
+use crate::{messages, tagged};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -13,6 +13,7 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use object_store::path::Path;
 use std::sync::Arc;
 
 /// One pinned file.
@@ -56,6 +57,18 @@ pub struct PinnedTable {
     pub files: Vec<PinnedFile>,
 }
 
+impl PinnedFile {
+    /// What readers ask the store for: the path, and the entity tag with it where there is one.
+    pub fn location(&self) -> Path {
+        let name = match &self.etag {
+            Some(etag) => tagged::name(&self.path, etag),
+            None => self.path.clone(),
+        };
+        // A path of a store is one already; encoding it again would name another file.
+        Path::parse(&name).unwrap_or_else(|_| Path::from(name))
+    }
+}
+
 impl PinnedTable {
     /// Rows of all files, if every file tells.
     pub fn rows(&self) -> Option<u64> {
@@ -78,7 +91,8 @@ impl PinnedTable {
         self.files
             .iter()
             .map(|f| {
-                let mut file = PartitionedFile::new(f.path.clone(), f.size);
+                let mut file = PartitionedFile::new("", f.size);
+                file.object_meta.location = f.location();
                 file.object_meta.e_tag = f.etag.clone();
                 if let Some(t) = chrono::DateTime::from_timestamp_micros(f.modified_us) {
                     file.object_meta.last_modified = t;
