@@ -7,7 +7,9 @@ pub enum Error {
     #[error("there is no run `{0}`")]
     NotFound(String),
     /// The key was used for something else.
-    #[error("the request id was used before with another request: it made run `{original}`\n  help: give every new request an id of its own")]
+    #[error(
+        "the request id was used before with another request: it made run `{original}`\n  help: give every new request an id of its own"
+    )]
     KeyReused {
         /// The run it made.
         original: String,

@@ -3,10 +3,18 @@
 
 mod error;
 mod lease;
+mod migrate;
+mod postgres;
+mod rfc3339;
+mod rules;
 mod run;
+mod sql;
+mod sqlite;
 mod store;
 
 pub use error::{Error, Result};
 pub use lease::{Fence, Lease};
+pub use postgres::PostgresStore;
 pub use run::{Event, LogLine, NewEvent, Outcome, OutcomeClass, RunRecord, RunState, StepRecord};
+pub use sqlite::SqliteStore;
 pub use store::{Change, Created, ListQuery, NewRun, RunPage, RunStore};

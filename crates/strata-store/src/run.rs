@@ -137,6 +137,7 @@ pub struct Event {
     /// Its number.
     pub seq: u64,
     /// When, on the database's clock.
+    #[serde(with = "crate::rfc3339")]
     pub at: DateTime<Utc>,
     /// What, e.g. `step_finished`.
     pub kind: String,
@@ -170,6 +171,7 @@ pub struct LogLine {
     /// Its number in the run, from 1.
     pub seq: u64,
     /// When, on the database's clock.
+    #[serde(with = "crate::rfc3339")]
     pub at: DateTime<Utc>,
     /// `info`, `warn` or `error`.
     pub level: String,
