@@ -20,8 +20,8 @@ pub(crate) async fn run(args: Args) -> u8 {
     let threads = args.threads();
     match args.verb {
         Verb::Init { dir, run } => init(&dir, run, threads).await,
-        Verb::Check(pipeline) => check(&pipeline),
-        Verb::Plan(pipeline) => plan(&pipeline),
+        Verb::Check(pipeline) => check(&pipeline).await,
+        Verb::Plan(pipeline) => plan(&pipeline).await,
         Verb::Run { pipeline, memory, spill_dir, state, report, round_trip, .. } => {
             let limits = Limits { memory_bytes: memory, threads, spill_dir, ..Limits::default() };
             execute(&pipeline, &limits, &RunOptions { state, report }, round_trip).await
@@ -40,9 +40,9 @@ pub(crate) async fn run(args: Args) -> u8 {
     }
 }
 
-fn load(pipeline: &Pipeline, offline: bool) -> Result<Loaded, Error> {
+async fn load(pipeline: &Pipeline, offline: bool) -> Result<Loaded, Error> {
     let options = LoadOptions { vars: pipeline.vars.clone(), as_of: pipeline.as_of, offline };
-    strata_engine::load(&pipeline.path, &options)
+    strata_engine::load(&pipeline.path, &options).await
 }
 
 fn failed(error: &Error) -> u8 {
@@ -74,8 +74,8 @@ fn say(loaded: &Loaded, found: &[Diagnostic], output: Output) -> u8 {
     verdict(found).map_or_else(|e| e.exit_code(), |()| OK)
 }
 
-fn check(pipeline: &Pipeline) -> u8 {
-    let loaded = match load(pipeline, true) {
+async fn check(pipeline: &Pipeline) -> u8 {
+    let loaded = match load(pipeline, true).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
     };
@@ -87,8 +87,8 @@ fn check(pipeline: &Pipeline) -> u8 {
     code
 }
 
-fn plan(pipeline: &Pipeline) -> u8 {
-    let loaded = match load(pipeline, false) {
+async fn plan(pipeline: &Pipeline) -> u8 {
+    let loaded = match load(pipeline, false).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
     };
@@ -123,7 +123,7 @@ fn plan(pipeline: &Pipeline) -> u8 {
 }
 
 async fn execute(pipeline: &Pipeline, limits: &Limits, options: &RunOptions, round_trip: bool) -> u8 {
-    let loaded = match load(pipeline, false) {
+    let loaded = match load(pipeline, false).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
     };
@@ -163,7 +163,7 @@ fn finish(loaded: &Loaded, result: Result<(), Error>, report: &RunReport, json: 
 }
 
 async fn outputs(pipeline: &Pipeline) -> u8 {
-    let loaded = match load(pipeline, true) {
+    let loaded = match load(pipeline, true).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
     };

@@ -34,7 +34,7 @@ pub struct LoadOptions {
 }
 
 /// Loads a pipeline file, or the `pipeline.yaml` of a folder, and pins its sources. Errors: `Unavailable` if it cannot be read.
-pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
+pub async fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let file = if path.is_dir() { path.join("pipeline.yaml") } else { path.to_owned() };
     let text = std::fs::read_to_string(&file).map_err(|e| Error::Failed {
         step: "load".into(),
@@ -43,11 +43,11 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
             file.display()
         ),
     })?;
-    Ok(load_text(SourceText { path: file.display().to_string(), text }, options))
+    Ok(load_text(SourceText { path: file.display().to_string(), text }, options).await)
 }
 
 /// The same from text that is already there, e.g. sent to a coordinator. Errors: none; what is wrong is in the diagnostics.
-pub fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
+pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
     let checked = strata_spec::load(&source, &options.vars);
     let mut diagnostics = checked.diagnostics;
     let mut catalog = Catalog::default();
@@ -55,7 +55,7 @@ pub fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
     if let Some(pipeline) = &checked.pipeline {
         clock = clock_of(pipeline, options.as_of, strata_runtime::clock::now());
         for source in &pipeline.sources {
-            match pin::pin(source) {
+            match pin::pin(source).await {
                 Ok(pinned) => {
                     catalog.sources.insert(source.name.value.clone(), pinned);
                 }

@@ -2,6 +2,9 @@
 //! the product.
 #![expect(clippy::panic, reason = "a test that cannot set itself up must say so at once")]
 
+pub mod fault_proxy;
+pub mod s3;
+
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,22 +66,27 @@ impl RunSpec {
 /// Runs a pipeline in this process. Errors: as the engine's.
 pub fn run_pipeline(spec: &RunSpec) -> Result<RunReport, Error> {
     let vars = vec![("data".to_owned(), text(&spec.data)), ("out".to_owned(), text(&spec.out))];
-    let loaded = strata_engine::load(&spec.pipeline, &LoadOptions { vars, as_of: spec.as_of, offline: false })?;
+    let options = LoadOptions { vars, as_of: spec.as_of, offline: false };
+    let runtime = runtime();
+    let loaded = runtime.block_on(strata_engine::load(&spec.pipeline, &options))?;
     verdict(&loaded.diagnostics).inspect_err(|_| eprintln!("{}", listed(&loaded.source, &loaded.diagnostics)))?;
     let runner = InProcessRunner::new(&spec.limits).map_err(|e| Error::of_step("start", e))?;
     let runner = if spec.round_trip { runner.with_round_trip() } else { runner };
     let state = spec.out.join(".strata");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_stack_size(16 << 20).enable_all().build();
-    let runtime = runtime.unwrap_or_else(|e| panic!("no threads: {e}"));
     let (result, report) = runtime.block_on(strata_engine::run(&loaded, &runner, &RunOptions { state, report: None }, &Silent));
     result.map(|()| report)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_stack_size(16 << 20).enable_all().build();
+    runtime.unwrap_or_else(|e| panic!("no threads: {e}"))
 }
 
 /// What is wrong with the pipeline of a case, a line each: `line:column code message | help`.
 pub fn diagnose(case: &Path) -> String {
     let vars = vec![("data".to_owned(), text(case)), ("out".to_owned(), "out".to_owned())];
-    let loaded = strata_engine::load(case, &LoadOptions { vars, as_of: None, offline: true })
-        .unwrap_or_else(|e| panic!("{}: {e}", case.display()));
+    let options = LoadOptions { vars, as_of: None, offline: true };
+    let loaded = runtime().block_on(strata_engine::load(case, &options)).unwrap_or_else(|e| panic!("{}: {e}", case.display()));
     let mut found = loaded.diagnostics.clone();
     if let Some(pipeline) = &loaded.pipeline {
         found.extend(strata_plan::compile(pipeline, loaded.clock, loaded.catalog.clone()).diagnostics);

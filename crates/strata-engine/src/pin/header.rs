@@ -1,0 +1,101 @@
+//! What a file says of itself: the footer of Parquet, the header line of CSV. Never reads more of a file than that.
+
+use super::arrow_type;
+use super::files::Found;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaDataReader;
+use std::sync::Arc;
+use strata_runtime::store::Place;
+use strata_spec::pipeline::{ReadFormat, Source};
+
+/// Read from the end of a Parquet file at once: most footers are smaller, and then there is one request.
+const FOOTER_BYTES: u64 = 64 << 10;
+/// Read from the start of a CSV file at once.
+const HEADER_BYTES: u64 = 64 << 10;
+/// A header line is never longer.
+const HEADER_BYTES_MAX: u64 = 1 << 20;
+
+/// The columns of a file, and its rows where the format tells. Errors: what is wrong with the file.
+pub(super) async fn read(place: &Place, found: &Found, source: &Source) -> Result<(Schema, Option<u64>), String> {
+    let name = found.file.location();
+    match source.format {
+        ReadFormat::Parquet => parquet_footer(&place.store, name, found.file.size).await,
+        ReadFormat::Csv => csv_header(&place.store, name, found.file.size, source).await,
+    }
+}
+
+async fn parquet_footer(store: &Arc<dyn ObjectStore>, name: Path, size: u64) -> Result<(Schema, Option<u64>), String> {
+    let mut wanted = FOOTER_BYTES;
+    let metadata = loop {
+        if size == 0 {
+            return Err("it is empty".to_owned());
+        }
+        let end = store.get_range(&name, size.saturating_sub(wanted)..size).await.map_err(|e| e.to_string())?;
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&end, size) {
+            Err(ParquetError::NeedMoreData(more)) if wanted < size => wanted = (more as u64).max(wanted.saturating_mul(2)),
+            parsed => break parsed.and_then(|()| reader.finish()).map_err(|e| e.to_string())?,
+        }
+    };
+    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|e| e.to_string())?;
+    let rows = metadata.metadata().file_metadata().num_rows();
+    Ok((plain(metadata.schema()), Some(rows as u64)))
+}
+
+/// Text as plain UTF-8 and no metadata: what two writers of one table differ in without differing.
+fn plain(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|f| {
+        let data_type = match f.data_type() {
+            DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+            DataType::Dictionary(_, v) if matches!(v.as_ref(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+                DataType::Utf8
+            }
+            DataType::Timestamp(_, _) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            other => other.clone(),
+        };
+        Field::new(f.name(), data_type, true)
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+async fn csv_header(
+    store: &Arc<dyn ObjectStore>,
+    name: Path,
+    size: u64,
+    source: &Source,
+) -> Result<(Schema, Option<u64>), String> {
+    let line = first_line(store, &name, size).await?;
+    let line = line.trim_start_matches('\u{feff}').trim_end();
+    let names: Vec<String> = line.split(',').map(|n| n.trim().trim_matches('"').to_owned()).collect();
+    for column in &source.columns {
+        if !names.contains(&column.name.value) {
+            return Err(format!("its header has no column `{}`; it has: {}", column.name.value, names.join(", ")));
+        }
+    }
+    let kind = |n: &str| source.columns.iter().find(|c| c.name.value == n).map_or(DataType::Utf8, |c| arrow_type(c.kind.value));
+    Ok((Schema::new(names.iter().map(|n| Field::new(n, kind(n), true)).collect::<Vec<_>>()), None))
+}
+
+async fn first_line(store: &Arc<dyn ObjectStore>, name: &Path, size: u64) -> Result<String, String> {
+    let mut wanted = HEADER_BYTES;
+    if size == 0 {
+        return Ok(String::new());
+    }
+    loop {
+        let start = store.get_range(name, 0..size.min(wanted)).await.map_err(|e| e.to_string())?;
+        match start.iter().position(|b| *b == b'\n') {
+            None if size > wanted && wanted >= HEADER_BYTES_MAX => {
+                return Err(format!("its first {} KiB hold no line", HEADER_BYTES_MAX >> 10));
+            }
+            None if size > wanted => wanted *= 4,
+            end => {
+                let line = &start[..end.unwrap_or(start.len())];
+                return String::from_utf8(line.to_vec()).map_err(|_| "its header is not UTF-8".to_owned());
+            }
+        }
+    }
+}
