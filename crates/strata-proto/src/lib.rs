@@ -8,3 +8,17 @@ pub mod plan {
         include!("generated/strata.plan.v1.rs");
     }
 }
+
+/// The run API, version 1.
+#[cfg(feature = "services")]
+pub mod v1 {
+    include!("generated/strata.v1.rs");
+
+    /// The files of this package and what they import, encoded; for server reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/strata.v1.bin");
+}
+
+#[cfg(feature = "services")]
+pub mod status;
+#[cfg(feature = "services")]
+pub mod well_known;

@@ -21,18 +21,25 @@ fn generated_code_is_fresh() -> Result<(), Box<dyn Error>> {
     }
     fs::create_dir_all(&out)?;
     let set = protox::compile(&sources, [&root])?;
-    prost_build::Config::new().out_dir(&out).compile_fds(set)?;
+    // For server reflection: the files of the run API and what they import, without comments.
+    let mut served = set.clone();
+    served.file.retain(|f| matches!(f.package(), "strata.v1" | "google.protobuf"));
+    served.file.iter_mut().for_each(|f| f.source_code_info = None);
+    fs::write(out.join("strata.v1.bin"), prost::Message::encode_to_vec(&served))?;
+    // Packages without services need nothing of tonic.
+    tonic_prost_build::configure().out_dir(&out).btree_map(".").compile_fds(set)?;
 
     let committed = here.join("src/generated");
     let (fresh, old) = (files(&out)?, files(&committed)?);
     if fresh != old {
         fs::remove_dir_all(&committed)?;
         fs::create_dir_all(&committed)?;
-        for (name, text) in &fresh {
-            fs::write(committed.join(name), text)?;
+        for (name, bytes) in &fresh {
+            fs::write(committed.join(name), bytes)?;
         }
     }
-    assert_eq!(fresh, old, "src/generated was stale and has been renewed: run the tests again and commit it");
+    let stale: Vec<&String> = fresh.keys().chain(old.keys()).filter(|name| fresh.get(*name) != old.get(*name)).collect();
+    assert!(stale.is_empty(), "{stale:?} in src/generated were stale and have been renewed: run the tests again and commit it");
     Ok(())
 }
 
@@ -48,12 +55,12 @@ fn proto_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-fn files(folder: &Path) -> Result<BTreeMap<String, String>, Box<dyn Error>> {
+fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Box<dyn Error>> {
     let mut found = BTreeMap::new();
     if folder.exists() {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            found.insert(entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?);
+            found.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
         }
     }
     Ok(found)
