@@ -8,6 +8,9 @@ use strata_runtime::store::{self, Place};
 use strata_spec::Pipeline;
 use strata_spec::pipeline::{Output, WriteFormat};
 
+/// How often a store is probed that does not answer.
+const PROBES_MAX: usize = 5;
+
 /// One output as readers see it.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputState {
@@ -55,6 +58,24 @@ pub(crate) async fn tables(pipeline: &Pipeline) -> Result<Vec<OutputTable>> {
         out.push(OutputTable { name, place, table, current });
     }
     Ok(out)
+}
+
+/// Checks that every table's store honours create-if-absent, where that is not known: without it two runs could overwrite each other.
+/// `token` names the objects made and removed. Errors: `Failed` where a store does not, `Unavailable` where it does not answer.
+pub(crate) async fn probe(tables: &[OutputTable], token: &str) -> Result<()> {
+    for table in tables.iter().filter(|t| t.place.local().is_none()) {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match table.table.probe_conditional_put(&format!("{token}-{tries}")).await {
+                Ok(()) => break,
+                // A lost reply to a create is not asked for again by the client: the next probe is another object.
+                Err(e) if e.kind() == strata_publish::Kind::Unavailable && tries < PROBES_MAX => {}
+                Err(e) => return Err(Error::of_publish(&format!("output {}", table.name), e)),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether the current versions are of different runs.

@@ -144,6 +144,7 @@ impl Run<'_> {
 
     async fn all(&mut self) -> Result<()> {
         let tables = outputs::tables(self.compiled.pipeline()).await?;
+        outputs::probe(&tables, &self.report.run_id).await?;
         self.report.mixed_before = outputs::mixed(&tables);
         if let Some(mixed) = &self.report.mixed_before {
             self.progress.event(Event::Note(format!(

@@ -101,6 +101,54 @@ impl S3Server {
         assert!(said.contains(&format!("created bucket {name}")), "{said}\n{}", self.log());
     }
 
+    /// Makes or replaces an object, not by way of S3.
+    pub fn put(&self, bucket: &str, key: &str, bytes: &[u8]) {
+        let (head, _) = self.filer("PUT", bucket, key, bytes);
+        assert!(head.contains(" 201 ") || head.contains(" 200 "), "{bucket}/{key}: {head}");
+    }
+
+    /// The same for every file below a local folder.
+    pub fn put_folder(&self, bucket: &str, prefix: &str, folder: &Path) {
+        let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        for entry in entries {
+            let path = entry.unwrap_or_else(|e| panic!("{}: {e}", folder.display())).path();
+            let key = format!("{prefix}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+            match path.is_dir() {
+                true => self.put_folder(bucket, &key, &path),
+                false => self.put(bucket, &key, &std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))),
+            }
+        }
+    }
+
+    /// The bytes of an object, not by way of S3; `None` where there is none.
+    pub fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        let (head, body) = self.filer("GET", bucket, key, &[]);
+        head.contains(" 200 ").then_some(body)
+    }
+
+    /// Asks the file system behind the buckets. Head and body of its answer.
+    fn filer(&self, method: &str, bucket: &str, key: &str, body: &[u8]) -> (String, Vec<u8>) {
+        let key: String = key
+            .bytes()
+            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+            .collect();
+        let path = format!("/buckets/{bucket}/{}", key.replace("%2F", "/"));
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut answer = Vec::new();
+        let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port + 3)).and_then(|mut filer| {
+            filer.write_all(head.as_bytes())?;
+            filer.write_all(body)?;
+            filer.read_to_end(&mut answer)
+        });
+        asked.unwrap_or_else(|e| panic!("{method} {path}: {e}\n{}", self.log()));
+        let at = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: no answer"));
+        let body = answer.split_off(at + 4);
+        (String::from_utf8_lossy(&answer).into_owned(), body)
+    }
+
     /// What it has said so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -100,15 +100,22 @@ impl Layer {
     }
 }
 
-/// A failure of the transport, marked as such: its root is an `IoError`. Everything else is left as it is.
+/// A failure of the transport, marked as such: its root is an `IoError`. Everything else is left as it is, and so is a request that the
+/// store understood and refused, e.g. for a bucket that is not there.
 fn explained(error: Error) -> Error {
     match error {
-        Error::Generic { store, source } if !source.is::<DataFusionError>() => {
+        Error::Generic { store, source } if !source.is::<DataFusionError>() && !is_refusal(&source.to_string()) => {
             let cause = std::io::Error::other(Unanswered(source));
             Error::Generic { store, source: Box::new(DataFusionError::IoError(cause)) }
         }
         other => other,
     }
+}
+
+/// Whether a failure is an answer of the 400s, as object_store writes them, that stays the same however often one asks.
+fn is_refusal(text: &str) -> bool {
+    text.split_once("status code: ")
+        .is_some_and(|(_, code)| code.starts_with('4') && !["408", "429"].iter().any(|c| code.starts_with(c)))
 }
 
 fn changed(path: &Path) -> Error {
@@ -235,7 +242,12 @@ mod tests {
         let by_text = || DataFusionError::Plan(format!("Failed to fetch metadata for file x: {}", explained(lost())));
         assert!(matches!(retryable(by_text()).find_root(), DataFusionError::IoError(_)));
         assert!(matches!(retryable(by_text().context("scan")).find_root(), DataFusionError::IoError(_)));
-        let gone = DataFusionError::ObjectStore(Box::new(explained(changed(&Path::from("x")))));
-        assert!(matches!(retryable(gone).find_root(), DataFusionError::ObjectStore(_)));
+        let no_bucket = Error::Generic { store: "S3", source: "Server returned non-2xx status code: 404 Not Found".into() };
+        for lasting in [changed(&Path::from("x")), no_bucket] {
+            let lasting = DataFusionError::ObjectStore(Box::new(explained(lasting)));
+            assert!(matches!(retryable(lasting).find_root(), DataFusionError::ObjectStore(_)));
+        }
+        let busy = Error::Generic { store: "S3", source: "Server returned non-2xx status code: 503 Slow Down".into() };
+        assert!(matches!(DataFusionError::ObjectStore(Box::new(explained(busy))).find_root(), DataFusionError::IoError(_)));
     }
 }

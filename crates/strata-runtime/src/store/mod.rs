@@ -17,6 +17,8 @@ use strata_operators::tagged;
 use url::Url;
 
 pub use layer::retryable;
+#[cfg(feature = "cluster")]
+pub use registry::register;
 pub use registry::registry;
 #[cfg(feature = "cluster")]
 pub use s3::{S3Options, s3};

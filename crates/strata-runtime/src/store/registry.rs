@@ -20,6 +20,12 @@ pub fn registry() -> Arc<dyn ObjectStoreRegistry> {
     Arc::clone(&STORES) as Arc<dyn ObjectStoreRegistry>
 }
 
+/// Takes `store` for a bucket from now on in this process, whatever the environment says.
+#[cfg(feature = "cluster")]
+pub fn register(bucket: &str, store: Arc<dyn ObjectStore>) {
+    STORES.0.write().unwrap_or_else(PoisonError::into_inner).insert(format!("s3://{bucket}"), store);
+}
+
 /// The store of a URL. Errors: as [`Error`] says.
 pub(super) fn store_of(url: &Url) -> Result<Arc<dyn ObjectStore>, Error> {
     let name = name(url);
