@@ -4,4 +4,5 @@ mod c360;
 mod cases;
 mod journey;
 mod kill;
+mod s3;
 mod usage;

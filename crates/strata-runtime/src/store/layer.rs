@@ -23,7 +23,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const UNANSWERED: &str = "the store did not answer";
 
 /// A store as Strata uses it.
-#[derive(Debug)]
 pub(super) struct Layer {
     inner: Arc<dyn ObjectStore>,
     /// Leaves to ask a store over the network; `None` for local files, whose failures need no explanation either.
@@ -198,9 +197,16 @@ impl ObjectStore for Layer {
     }
 }
 
+/// Says no more than the name: what is inside holds credentials.
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        fmt::Display::fmt(&self.inner, f)
     }
 }
 

@@ -193,6 +193,30 @@ mod tests {
 
     #[cfg(feature = "cluster")]
     #[test]
+    fn no_credential_is_ever_shown() {
+        let settings = [
+            ("AWS_ACCESS_KEY_ID", "canary-id"),
+            ("AWS_SECRET_ACCESS_KEY", "canary-secret"),
+            ("AWS_SESSION_TOKEN", "canary-token"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        register("canary", s3("canary", settings, &S3Options::default()).unwrap());
+        let place = super::place("s3://canary/x").unwrap();
+        let shown = format!("{place:?} {place} {:?} {} {:?}", place.store, place.store, registry());
+        assert!(shown.contains("canary") && !shown.contains("canary-"), "{shown}");
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn plain_http_has_to_be_allowed() {
+        let endpoint = ("AWS_ENDPOINT_URL".to_owned(), "http://127.0.0.1:1".to_owned());
+        let refused = s3("lake", [endpoint.clone()], &S3Options::default()).unwrap_err();
+        assert!(refused.to_string().contains("AWS_ALLOW_HTTP"), "{refused}");
+        s3("lake", [endpoint, ("AWS_ALLOW_HTTP".to_owned(), "true".to_owned())], &S3Options::default()).unwrap();
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
     fn object_storage_is_named_by_bucket_and_key() {
         let place = super::place("s3://lake/orders/month=1 a").unwrap();
         assert_eq!((place.store_url.as_str(), place.path.as_ref()), ("s3://lake", "orders/month=1 a"));
