@@ -39,6 +39,10 @@ const INSERT_EVENTS: &str = "INSERT INTO run_event (run_id, at_ms, seq, kind, bo
 /// Parameters: run id, at, numbers, levels, messages.
 const INSERT_LOGS: &str = "INSERT INTO run_log (run_id, at_ms, seq, level, message) \
      SELECT $1::text, $2::bigint, * FROM unnest($3::bigint[], $4::text[], $5::text[])";
+/// A leader's writes hold this until they commit, and who takes its lease over waits for them. PostgreSQL queues for it fairly: with row locks
+/// (`FOR SHARE`) a busy leader's writes kept everybody, itself included, from the lease's row.
+const SHARE_LEASE: &str = "SELECT pg_advisory_xact_lock_shared('lease'::regclass::oid::int, hashtext($1))";
+const TAKE_LEASE_OVER: &str = "SELECT pg_advisory_xact_lock('lease'::regclass::oid::int, hashtext($1))";
 const ADD_LEASE: &str = "INSERT INTO lease (name, holder, epoch, expires_ms) VALUES ($1, NULL, 0, 0) ON CONFLICT DO NOTHING";
 const RELEASE: &str = "UPDATE lease SET holder = NULL, expires_ms = 0 WHERE name = $1";
 /// Parameters: before, limit. Rows that somebody is changing are left for the next time.
@@ -108,7 +112,8 @@ impl PostgresStore {
         let mut client = self.client().await?;
         let tx = begin(&mut client).await?;
         // INVARIANT: until this commits nobody can take the lease over, and nobody else can change the run.
-        let lease = lease_row(&tx, &fence.name, "FOR SHARE").await?;
+        tx.execute(&tx.prepare_cached(SHARE_LEASE).await?, &[&fence.name]).await?;
+        let lease = lease_row(&tx, &fence.name, "").await?;
         let run = find(&tx, &locked(sql::RUN), &[&run_id]).await?;
         let (now_ms, now) = now(&tx).await?;
         rules::lease::hold(lease.as_ref(), fence, now_ms)?;
@@ -145,8 +150,20 @@ impl PostgresStore {
     async fn acquire_once(&self, name: &str, holder: &str, ttl_ms: i64) -> Result<Option<Lease>, Failure> {
         let mut client = self.client().await?;
         let tx = begin(&mut client).await?;
-        tx.execute(&tx.prepare_cached(ADD_LEASE).await?, &[&name]).await?;
+        let seen = lease_row(&tx, name, "").await?;
+        let is_own = seen.as_ref().is_some_and(|row| row.holder.as_deref() == Some(holder));
+        if rules::lease::grant(seen, holder, now(&tx).await?.0, ttl_ms).is_none() {
+            return Ok(None);
+        }
+        // Who has it already need not wait for its own writes.
+        if !is_own {
+            tx.execute(&tx.prepare_cached(TAKE_LEASE_OVER).await?, &[&name]).await?;
+            tx.execute(&tx.prepare_cached(ADD_LEASE).await?, &[&name]).await?;
+        }
         let row = lease_row(&tx, name, "FOR UPDATE").await?;
+        if is_own && row.as_ref().is_none_or(|row| row.holder.as_deref() != Some(holder)) {
+            return Err(Failure::Again(Error::Unavailable("the lease changed hands meanwhile".into())));
+        }
         let Some(row) = rules::lease::grant(row, holder, now(&tx).await?.0, ttl_ms) else { return Ok(None) };
         put_lease(&tx, name, &row).await?;
         tx.commit().await?;

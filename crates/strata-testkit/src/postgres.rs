@@ -23,7 +23,7 @@ const POLLS_TO_STOP_MAX: u32 = 400;
 /// Makes the cluster, runs the server, and waits until the pipe from the test closes: that happens however the test's process ends. Then it
 /// stops the server and removes everything. Arguments: folder of the binaries, folder of the cluster, port.
 const SCRIPT: &str = r#"
-"$1/initdb" -D "$2/data" -U strata --pwfile="$2/password" -A scram-sha-256 -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
+"$1/initdb" -D "$2/data" -U strata --pwfile="$2/password" -A password -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
 "$1/postgres" -D "$2/data" -h 127.0.0.1 -p "$3" -c unix_socket_directories= -c fsync=on -c max_connections=400 \
   -c shared_buffers=32MB >>"$2/log" 2>&1 &
 server=$!

@@ -40,6 +40,7 @@ macro_rules! every_test {
             leases::renewing,
             leases::releasing,
             leases::a_fence_of_an_earlier_epoch_is_refused,
+            leases::no_write_of_the_old_leader_comes_after_a_takeover,
             leases::a_lease_that_ended_is_refused,
             leases::leases_end_by_the_clock,
             leases::bad_names_and_times_are_refused,

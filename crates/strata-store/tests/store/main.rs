@@ -2,9 +2,7 @@
 //! a database that somebody uses: SQLite files are temporary, PostgreSQL gets a schema for every test.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a test that cannot go on fails; helpers are part of tests; durations are measured"
 )]

@@ -2,6 +2,7 @@
 
 use crate::conformance::{LONG, events, get, kinds, lead, new_run};
 use crate::site::{Site, postgres_execute, postgres_schema};
+use std::time::{Duration, Instant};
 use strata_store::{Error, PostgresStore, RunStore};
 
 #[tokio::test]
@@ -94,9 +95,9 @@ async fn connections_that_break_are_made_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_leader_that_hangs_in_a_transaction_loses_its_lease() {
     let Some(site) = Site::postgres().await else { return };
-    let fence = lead(&*site.a).await;
+    let lease = site.a.acquire("coordinator", "one", LONG).await.unwrap().unwrap();
     site.a.create(new_run("r1")).await.unwrap();
-    // Somebody keeps the lease's row, as a leader does that was stopped while it appended.
+    // As a leader does that was stopped while it appended: the server ends it after a while.
     let (mut client, connection) =
         tokio_postgres::connect(crate::site::postgres_url().unwrap(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -105,11 +106,18 @@ async fn a_leader_that_hangs_in_a_transaction_loses_its_lease() {
         .await
         .unwrap();
     let hanging = client.transaction().await.unwrap();
-    hanging.execute("SELECT FROM lease WHERE name = 'coordinator' FOR SHARE", &[]).await.unwrap();
-    // Appends of the holder may go on beside it; prolonging waits until the server ends what hangs.
-    site.a.append(&fence, "r1", events(1)).await.unwrap();
-    let renewed = site.b.acquire("coordinator", "tester", LONG).await.unwrap().unwrap();
-    assert_eq!(renewed.epoch, fence.epoch);
+    hanging
+        .batch_execute("SELECT pg_advisory_xact_lock_shared('lease'::regclass::oid::int, hashtext('coordinator'))")
+        .await
+        .unwrap();
+    // The holder goes on beside it.
+    site.a.append(&lease.fence(), "r1", events(1)).await.unwrap();
+    let lease = site.a.renew(&lease, Duration::ZERO).await.unwrap();
+    // Who takes over waits until nothing of the old leader can be written any more.
+    let begun = Instant::now();
+    let taken = site.b.acquire("coordinator", "another", LONG).await.unwrap().unwrap();
+    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert_eq!(taken.epoch, lease.epoch + 1);
     assert!(hanging.commit().await.is_err());
     assert_eq!(get(&*site.a, "r1").await.event_seq, 2);
     site.remove().await;

@@ -88,7 +88,7 @@ struct Model {
 #[derive(Debug)]
 enum Call {
     Create { run: String, key: Option<String>, body: u64 },
-    Append { fence: Fence, run: String, change: Change },
+    Append { fence: Fence, run: String, change: Box<Change> },
     Cancel { run: String, reason: String },
     Resume { run: String },
     Acquire { holder: String, goes_on: bool },
@@ -127,7 +127,7 @@ fn next_call(random: &mut Random, holder: usize, lease: Option<&Lease>) -> Call 
             let key = (!random.one_in(4)).then(|| format!("k{}", random.below(3)));
             Call::Create { run, key, body: random.below(2) }
         }
-        4..12 => Call::Append { fence: lease.fence(), run, change: next_change(random) },
+        4..12 => Call::Append { fence: lease.fence(), run, change: Box::new(next_change(random)) },
         12 => Call::Cancel { run, reason: format!("reason {}", random.below(100)) },
         13 | 14 => Call::Resume { run },
         15 | 16 => Call::Acquire { holder: format!("h{holder}"), goes_on: !random.one_in(4) },
@@ -160,7 +160,9 @@ async fn ask(store: &dyn RunStore, call: &Call, held: &mut Option<Lease>) -> Ans
                 Created::Same(run) => format!("done same {}", run.run_id),
             })
         }
-        Call::Append { fence, run, change } => store.append(fence, run, change.clone()).await.map(|seq| format!("done {seq}")),
+        Call::Append { fence, run, change } => {
+            store.append(fence, run, Change::clone(change)).await.map(|seq| format!("done {seq}"))
+        }
         Call::Cancel { run, reason } => store.request_cancel(run, reason).await.map(|run| format!("done {}", run.etag())),
         Call::Resume { run } => store.request_resume(run).await.map(|run| format!("done {}", run.etag())),
         Call::Acquire { holder, goes_on } => store.acquire("coordinator", holder, ttl(goes_on)).await.map(|lease| {

@@ -1,9 +1,9 @@
 //! Who works on runs, one at a time. Never waits for a lease longer than a moment.
 
-use super::{LONG, entering, events, get, kinds, lead, new_run};
+use super::{LONG, entering, event, events, get, kinds, lead, new_run};
 use crate::site::Site;
 use std::time::Duration;
-use strata_store::{Error, Fence, RunState};
+use strata_store::{Change, Error, Fence, RunState};
 
 const NONE: Duration = Duration::ZERO;
 
@@ -81,6 +81,43 @@ pub(crate) async fn a_fence_of_an_earlier_epoch_is_refused(site: &Site) {
     site.b.append(&new.fence(), "r1", entering(RunState::Succeeded)).await.unwrap();
     // Fenced comes before anything else is said about the run.
     assert!(is_fenced(&site.a.append(&old.fence(), "r0", events(1)).await.unwrap_err(), old.epoch));
+}
+
+pub(crate) async fn no_write_of_the_old_leader_comes_after_a_takeover(site: &Site) {
+    for round in 0..5 {
+        let run_id = format!("r{round}");
+        site.a.create(new_run(&run_id)).await.unwrap();
+        let old = site.a.acquire("coordinator", &format!("old-{round}"), LONG).await.unwrap().unwrap();
+        let writers = (0..8).map(|i| {
+            let (store, fence, run_id) = (site.store(i), old.fence(), run_id.clone());
+            tokio::spawn(async move {
+                let mut written = 0;
+                loop {
+                    match store.append(&fence, &run_id, Change { events: vec![event("old")], ..Change::default() }).await {
+                        Ok(_) => written += 1,
+                        Err(Error::Fenced { .. }) => return written,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        site.a.renew(&old, Duration::from_millis(80)).await.unwrap();
+        let new = loop {
+            if let Some(lease) = site.b.acquire("coordinator", &format!("new-{round}"), LONG).await.unwrap() {
+                break lease;
+            }
+        };
+        site.b.append(&new.fence(), &run_id, Change { events: vec![event("new")], ..Change::default() }).await.unwrap();
+        let mut written = 0;
+        for writer in writers {
+            written += writer.await.unwrap();
+        }
+        let kinds = kinds(&*site.a, &run_id).await;
+        assert_eq!(kinds.last().unwrap(), "new");
+        assert_eq!(kinds.iter().filter(|kind| *kind == "old").count(), written);
+        site.b.release(&new).await.unwrap();
+    }
 }
 
 pub(crate) async fn a_lease_that_ended_is_refused(site: &Site) {
