@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test that cannot set itself up must say so at once")]
 
 pub mod fault_proxy;
+pub mod postgres;
 pub mod s3;
 
 use chrono::{DateTime, Utc};
