@@ -15,7 +15,7 @@ mod seats;
 mod watch;
 mod wire;
 
-pub use auth::Auth;
+pub use auth::{Auth, FileError as AuthError};
 pub use error::Error;
 
 use crate::hub::Hub;
