@@ -214,18 +214,21 @@ pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
     let grpc = request.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
     let path = request.uri().path();
     let public = matches!(path, "/healthz" | "/readyz" | "/v1/openapi.json") || path.starts_with("/grpc.health.v1.Health/");
+    // Whether the coordinator lives is answered even when it is busy.
+    let mut seat = None;
     if !public {
         let host = request.uri().authority().map(|a| a.as_str().to_owned());
-        match gate.auth.actor(request.headers(), host.as_deref()) {
-            Ok(actor) => request.extensions_mut().insert(actor),
+        let admitted = gate.auth.actor(request.headers(), host.as_deref());
+        match admitted.and_then(|actor| gate.api.seats.call().map(|seat| (actor, seat))) {
+            Ok((actor, taken)) => {
+                request.extensions_mut().insert(actor);
+                seat = Some(taken);
+            }
             Err(error) => return refused(error, grpc),
-        };
+        }
     }
-    let _seat = match gate.api.seats.call() {
-        Ok(seat) => seat,
-        Err(error) => return refused(error, grpc),
-    };
     let mut response = next.run(request).await;
+    drop(seat);
     if !grpc {
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

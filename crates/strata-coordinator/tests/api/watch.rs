@@ -1,10 +1,11 @@
 //! Watching and waiting: every event once, in order, to the end; stopping and going on.
 
 use crate::server::{Server, create, start};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use strata_coordinator::api::Auth;
 use strata_coordinator::hub::{News, Progress, What};
 use strata_proto::{v1, well_known};
+use strata_runtime::clock::Stopwatch;
 use strata_store::RunState::{Running, Succeeded};
 use tonic::{Code, Streaming};
 
@@ -115,7 +116,7 @@ async fn a_wait_ends_with_a_change_the_end_or_its_timeout() {
         timeout: Some(well_known::Duration { seconds, nanos: 0 }),
         etag: etag.to_owned(),
     };
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let same = server.runs().await.wait_run(wait(&run.etag, 1)).await.unwrap().into_inner().run.unwrap();
     assert!(began.elapsed() >= Duration::from_secs(1) && same.etag == run.etag);
     let mut client = server.runs().await;
@@ -125,7 +126,7 @@ async fn a_wait_ends_with_a_change_the_end_or_its_timeout() {
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
     server.append(&run.run_id, "started", Some(Running), true).await;
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let changed = changed.await.unwrap().unwrap().into_inner().run.unwrap();
     assert!(began.elapsed() < Duration::from_millis(900) && changed.state() == v1::RunState::Running);
     // Without an etag: until it has ended.
