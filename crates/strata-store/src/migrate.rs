@@ -33,6 +33,13 @@ pub(crate) fn refused(failure: &refinery::Error, runner: &Runner) -> Option<Erro
     }
 }
 
+/// Tells that tables were made or changed.
+pub(crate) fn told(report: &refinery::Report) {
+    for migration in report.applied_migrations() {
+        tracing::info!(version = migration.version(), "brought the run store's tables up to date");
+    }
+}
+
 fn runner(migrations: &[(&str, &str)]) -> Result<Runner> {
     let parsed: Result<Vec<_>, _> = migrations.iter().map(|(name, sql)| Migration::unapplied(name, sql)).collect();
     let parsed = parsed.map_err(|e| Error::Damaged(format!("a migration of this program cannot be read: {e}")))?;

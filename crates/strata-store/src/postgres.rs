@@ -112,9 +112,9 @@ impl PostgresStore {
         let mut client = self.client().await?;
         let tx = begin(&mut client).await?;
         // INVARIANT: until this commits nobody can take the lease over, and nobody else can change the run.
-        tx.execute(&tx.prepare_cached(SHARE_LEASE).await?, &[&fence.name]).await?;
+        tx.execute(&tx.prepare_cached(SHARE_LEASE).await?, &[&sought(&fence.name)]).await?;
         let lease = lease_row(&tx, &fence.name, "").await?;
-        let run = find(&tx, &locked(sql::RUN), &[&run_id]).await?;
+        let run = find(&tx, &locked(sql::RUN), &[&sought(run_id)]).await?;
         let (now_ms, now) = now(&tx).await?;
         rules::lease::hold(lease.as_ref(), fence, now_ms)?;
         let update = rules::run::append(&run.ok_or_else(|| Error::NotFound(run_id.to_owned()))?, change, now)?;
@@ -223,7 +223,8 @@ macro_rules! retrying {
         let mut retries = 0;
         loop {
             match bounded($attempt).await {
-                Err(Failure::Again(_)) if retries < RETRIES => {
+                Err(Failure::Again(why)) if retries < RETRIES => {
+                    tracing::debug!(retries, %why, "a transaction of the run store begins again");
                     sleep(RETRY_PAUSE * 2_u32.pow(retries)).await;
                     retries += 1;
                 }
@@ -242,11 +243,11 @@ impl RunStore for PostgresStore {
     }
 
     async fn get(&self, run_id: &str) -> Result<Option<RunRecord>> {
-        retrying!(self.find_once(sql::RUN, &[&run_id]))
+        retrying!(self.find_once(sql::RUN, &[&sought(run_id)]))
     }
 
     async fn lookup(&self, pipeline: &str, request_id: &str) -> Result<Option<RunRecord>> {
-        retrying!(self.find_once(sql::RUN_OF_KEY, &[&pipeline, &request_id]))
+        retrying!(self.find_once(sql::RUN_OF_KEY, &[&sought(pipeline), &sought(request_id)]))
     }
 
     async fn list(&self, query: &ListQuery) -> Result<RunPage> {
@@ -270,17 +271,18 @@ impl RunStore for PostgresStore {
     }
 
     async fn events(&self, run_id: &str, after_seq: u64, limit: u32) -> Result<Vec<Event>> {
-        let rows: Vec<Row> = retrying!(self.rows_once(sql::EVENTS, &[&run_id, &sql::number(after_seq), &i64::from(limit)]))?;
+        let rows: Vec<Row> =
+            retrying!(self.rows_once(sql::EVENTS, &[&sought(run_id), &sql::number(after_seq), &i64::from(limit)]))?;
         rows.iter().map(|r| sql::event(column(r, 0)?, column(r, 1)?, column(r, 2)?, column(r, 3)?)).collect()
     }
 
     async fn steps(&self, run_id: &str) -> Result<Vec<StepRecord>> {
-        let rows: Vec<Row> = retrying!(self.rows_once(sql::STEPS, &[&run_id]))?;
+        let rows: Vec<Row> = retrying!(self.rows_once(sql::STEPS, &[&sought(run_id)]))?;
         rows.iter().map(|r| sql::step(column(r, 0)?, column(r, 1)?, column(r, 2)?)).collect()
     }
 
     async fn report(&self, run_id: &str) -> Result<Option<Value>> {
-        let rows: Vec<Row> = retrying!(self.rows_once(sql::REPORT, &[&run_id]))?;
+        let rows: Vec<Row> = retrying!(self.rows_once(sql::REPORT, &[&sought(run_id)]))?;
         rows.first().map(|r| sql::json(column(r, 0)?)).transpose()
     }
 
@@ -290,7 +292,8 @@ impl RunStore for PostgresStore {
     }
 
     async fn logs(&self, run_id: &str, after_seq: u64, limit: u32) -> Result<Vec<LogLine>> {
-        let rows: Vec<Row> = retrying!(self.rows_once(sql::LOGS, &[&run_id, &sql::number(after_seq), &i64::from(limit)]))?;
+        let rows: Vec<Row> =
+            retrying!(self.rows_once(sql::LOGS, &[&sought(run_id), &sql::number(after_seq), &i64::from(limit)]))?;
         rows.iter().map(|r| sql::log_line(column(r, 0)?, column(r, 1)?, column(r, 2)?, column(r, 3)?)).collect()
     }
 
@@ -346,6 +349,11 @@ async fn now(tx: &Transaction<'_>) -> Result<(i64, DateTime<Utc>), Failure> {
     Ok((ms, sql::time(ms)?))
 }
 
+/// A name to look for. Nothing is stored under one with NUL, which PostgreSQL refuses even in a question, nor under the empty one.
+fn sought(name: &str) -> &str {
+    if name.contains('\0') { "" } else { name }
+}
+
 fn locked(sql: &str) -> String {
     format!("{sql} FOR UPDATE")
 }
@@ -356,7 +364,7 @@ async fn find(tx: &Transaction<'_>, sql: &str, params: Params<'_>) -> Result<Opt
 }
 
 async fn existing(tx: &Transaction<'_>, run_id: &str) -> Result<RunRecord, Failure> {
-    Ok(find(tx, &locked(sql::RUN), &[&run_id]).await?.ok_or_else(|| Error::NotFound(run_id.to_owned()))?)
+    Ok(find(tx, &locked(sql::RUN), &[&sought(run_id)]).await?.ok_or_else(|| Error::NotFound(run_id.to_owned()))?)
 }
 
 async fn put(tx: &Transaction<'_>, update: &Update) -> Result<(), Failure> {
@@ -394,7 +402,7 @@ async fn insert_events(tx: &Transaction<'_>, update: &Update) -> Result<(), Fail
 }
 
 async fn lease_row(tx: &Transaction<'_>, name: &str, lock: &str) -> Result<Option<LeaseRow>, Failure> {
-    let row = tx.query_opt(&tx.prepare_cached(&format!("{} {lock}", sql::LEASE)).await?, &[&name]).await?;
+    let row = tx.query_opt(&tx.prepare_cached(&format!("{} {lock}", sql::LEASE)).await?, &[&sought(name)]).await?;
     let columns = |row: &Row| Ok(LeaseRow { holder: column(row, 0)?, epoch: column(row, 1)?, expires_ms: column(row, 2)? });
     row.as_ref().map(columns).transpose()
 }
@@ -447,6 +455,7 @@ fn column<'a, T: FromSql<'a>>(row: &'a Row, i: usize) -> Result<T> {
 impl Arg {
     fn param(&self) -> &(dyn ToSql + Sync) {
         match self {
+            Self::Text(text) if text.contains('\0') => &"",
             Self::Text(text) => text,
             Self::Int(number) => number,
         }

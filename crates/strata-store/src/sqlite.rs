@@ -319,7 +319,11 @@ fn migrate_tables(connection: &mut Connection) -> Result<()> {
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     let mut tries = 1;
     // Another process that does the same at once wins or loses as a whole; the loser then finds nothing to do.
-    while let Err(e) = runner.run(connection) {
+    let report = loop {
+        let e = match runner.run(connection) {
+            Ok(report) => break report,
+            Err(e) => e,
+        };
         if let Some(refused) = migrate::refused(&e, &runner) {
             return Err(refused);
         }
@@ -328,7 +332,8 @@ fn migrate_tables(connection: &mut Connection) -> Result<()> {
         }
         tries += 1;
         thread::sleep(MIGRATE_PAUSE);
-    }
+    };
+    migrate::told(&report);
     connection.set_transaction_behavior(TransactionBehavior::Deferred);
     Ok(())
 }

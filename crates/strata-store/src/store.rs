@@ -40,7 +40,7 @@ pub struct ListQuery {
     pub oldest_first: bool,
     /// From the last page.
     pub page_token: Option<String>,
-    /// Runs a page, 1–1000.
+    /// Runs a page, 1–1000; any other number, the default 0 too, is refused.
     pub page_size: u32,
 }
 
@@ -81,14 +81,16 @@ pub trait RunStore: Send + Sync {
     /// A page of runs.
     async fn list(&self, query: &ListQuery) -> Result<RunPage>;
     /// Appends events and changes the run with them, in one transaction that also checks the fence. Entering `Running` counts an attempt
-    /// and sets `started_at` once; entering a terminal state sets `ended_at` and needs an outcome. Gives the last event's number.
+    /// and sets `started_at` once; entering a terminal state sets `ended_at` and needs an outcome. A change of state without an event gets
+    /// the event `state_changed`, so that the etag changes; a step that finishes again replaces its earlier record. Gives the last event's
+    /// number.
     /// Errors: `Fenced` if another holds the lease or it ended; `Illegal` for a state that cannot be reached; `NotFound`.
     async fn append(&self, fence: &Fence, run_id: &str, change: Change) -> Result<u64>;
     /// Asks a run to stop, without a lease: `Queued` → `Cancelled` at once (exit code 130), `Running` → `Cancelling`; in any other state nothing
     /// happens. Events `cancel_requested`, `cancelled`. Errors: `NotFound`.
     async fn request_cancel(&self, run_id: &str, reason: &str) -> Result<RunRecord>;
     /// Queues a failed, cancelled or timed-out run again, keeping its finished steps; event `resume_requested`. In `Queued` and `Running` nothing
-    /// happens. Errors: `Illegal` for a run that succeeded; `NotFound`.
+    /// happens. Errors: `Illegal` for a run that succeeded or is being cancelled; `NotFound`.
     async fn request_resume(&self, run_id: &str) -> Result<RunRecord>;
     /// Events after `after_seq`, in order, at most `limit`.
     async fn events(&self, run_id: &str, after_seq: u64, limit: u32) -> Result<Vec<Event>>;

@@ -46,8 +46,9 @@ pub(super) async fn migrate_tables(config: &Config) -> Result<bool> {
     let driver = tokio::spawn(connection);
     client.batch_execute(MIGRATION_LOCK).await.map_err(unavailable)?;
     let runner = migrate::postgres()?;
-    if let Err(e) = runner.run_async(&mut client).await {
-        return Err(migrate::refused(&e, &runner).unwrap_or_else(|| Error::Unavailable(migration_failure(&e))));
+    match runner.run_async(&mut client).await {
+        Ok(report) => migrate::told(&report),
+        Err(e) => return Err(migrate::refused(&e, &runner).unwrap_or_else(|| Error::Unavailable(migration_failure(&e)))),
     }
     let setting = client.query_one("SHOW synchronous_commit", &[]).await.map_err(unavailable)?;
     let is_durable = super::column::<&str>(&setting, 0)? != "off";

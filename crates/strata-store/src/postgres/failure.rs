@@ -24,6 +24,10 @@ impl From<tokio_postgres::Error> for Failure {
             Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
                 Self::Again(Error::Unavailable(described(&e)))
             }
+            // Too big or not a text: the caller's.
+            Some(code) if ["22", "54"].iter().any(|class| code.code().starts_with(class)) => {
+                Self::Final(Error::Invalid(format!("the run store cannot hold a value: {}", described(&e))))
+            }
             // Missing tables or columns, violated constraints: not as this program made it.
             Some(code)
                 if code != &SqlState::INSUFFICIENT_PRIVILEGE

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use strata_store::{Change, Created, Error, Fence, Lease, NewRun, RunState, RunStore, SqliteStore, StepRecord};
 
 const SEEDS: u64 = 1000;
-const POSTGRES_SEEDS: u64 = 25;
+const POSTGRES_SEEDS: u64 = 15;
 const CALLS: usize = 60;
 const HOLDERS: usize = 3;
 const RUNS: u64 = 4;

@@ -4,7 +4,7 @@ use super::{STATES, entering, event, get, keyed_run, kinds, lead, new_run, run_i
 use crate::site::Site;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use strata_store::{Change, Created, Error, NewEvent, NewRun, OutcomeClass, RunState, StepRecord};
+use strata_store::{Change, Created, Error, ListQuery, NewEvent, NewRun, OutcomeClass, RunState, StepRecord};
 
 pub(crate) async fn a_new_run_is_queued_with_its_first_event(site: &Site) {
     let Created::New(run) = site.a.create(keyed_run("r1", "k1")).await.unwrap() else { panic!("it is new") };
@@ -26,6 +26,12 @@ pub(crate) async fn what_is_unknown_is_not_found(site: &Site) {
     assert_eq!(site.a.steps("r0").await.unwrap(), []);
     assert_eq!(site.a.report("r0").await.unwrap(), None);
     assert_eq!(site.a.logs("r0", 0, 10).await.unwrap(), []);
+    // What cannot be an id is no id, and no fault of the database's.
+    assert_eq!((site.a.get("r\0").await.unwrap(), site.a.lookup("a\0", "b\0").await.unwrap()), (None, None));
+    assert_eq!((site.a.events("r\0", 0, 1).await.unwrap(), site.a.logs("r\0", 0, 1).await.unwrap()), (vec![], vec![]));
+    let query = ListQuery { pipeline: Some("a\0".into()), page_size: 1, ..ListQuery::default() };
+    assert_eq!(site.a.list(&query).await.unwrap().runs, []);
+    assert!(matches!(site.a.request_cancel("r\0", "").await.unwrap_err(), Error::NotFound(id) if id == "r\0"));
     let errors = [
         site.a.append(&fence, "r0", entering(RunState::Running)).await.unwrap_err(),
         site.a.request_cancel("r0", "no need").await.unwrap_err(),
@@ -54,7 +60,7 @@ pub(crate) async fn one_key_makes_one_run_however_many_ask_at_once(site: &Site) 
         }
     }
     assert_eq!((new, ids.len()), (1, 1));
-    let query = strata_store::ListQuery { page_size: 1000, ..Default::default() };
+    let query = ListQuery { page_size: 1000, ..ListQuery::default() };
     assert_eq!(site.a.list(&query).await.unwrap().runs.len(), 1);
     assert_eq!(kinds(&*site.a, ids.first().unwrap()).await, ["created"]);
 }
