@@ -122,3 +122,24 @@ async fn a_leader_that_hangs_in_a_transaction_loses_its_lease() {
     assert_eq!(get(&*site.a, "r1").await.event_seq, 2);
     site.remove().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_that_is_being_resumed_is_not_forgotten() {
+    let Some(site) = Site::postgres().await else { return };
+    site.a.create(new_run("r1")).await.unwrap();
+    site.a.request_cancel("r1", "enough").await.unwrap();
+    let (mut client, connection) =
+        tokio_postgres::connect(crate::site::postgres_url().unwrap(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(&format!("SET search_path = {}", site.schema())).await.unwrap();
+    let resuming = client.transaction().await.unwrap();
+    resuming.batch_execute("UPDATE run SET state = 'QUEUED', outcome = NULL, ended_ms = NULL").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let store = site.b.clone();
+    let purging = tokio::spawn(async move { store.purge(Duration::ZERO).await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    resuming.commit().await.unwrap();
+    assert_eq!(purging.await.unwrap(), 0);
+    assert_eq!(kinds(&*site.a, "r1").await.len(), 3);
+    site.remove().await;
+}
