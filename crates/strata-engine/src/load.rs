@@ -102,6 +102,10 @@ pub fn clock_of(pipeline: &Pipeline, given: Option<DateTime<Utc>>, now: DateTime
 /// The error that a list of diagnostics amounts to.
 pub fn verdict(diagnostics: &[Diagnostic]) -> Result<()> {
     let errors: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+    if let Some(lost) = errors.iter().find(|d| strata_runtime::store::is_unanswered(&d.message)) {
+        // Nothing is wrong with the file.
+        return Err(Error::Unavailable { step: "load".into(), message: lost.message.clone() });
+    }
     let invalid = errors.iter().filter(|d| d.kind == Kind::Invalid).count();
     match (invalid, errors.len()) {
         (0, 0) => Ok(()),

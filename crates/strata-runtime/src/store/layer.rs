@@ -1,6 +1,8 @@
 //! What every store here does besides storing: it reads a pinned file only while it is the pinned one, bounds its requests, and says of a
-//! failure whether trying again can help. Never caches and never retries: that is done below (requests) and above (tasks).
+//! failure whether trying again can help. Never caches, and never retries but a listing: that is done below (requests and bodies of objects)
+//! and above (tasks).
 
+use crate::clock::Stopwatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::common::DataFusionError;
@@ -12,15 +14,26 @@ use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
     coalesce_ranges,
 };
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use strata_operators::tagged;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How a failure begins that may go away by itself. DataFusion keeps only the text of some errors: [`retryable`] finds it there.
 const UNANSWERED: &str = "the store did not answer";
+
+/// How often a listing that breaks off is taken up again without a name in between.
+const LISTINGS_MAX: u32 = 10;
+
+/// How long after the last name that still happens.
+const LISTING_TIME_MAX: Duration = Duration::from_secs(180);
+
+/// The pause before the first time; each later one is twice as long.
+const LISTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// A store as Strata uses it.
 pub(super) struct Layer {
@@ -46,10 +59,15 @@ pub fn retryable(error: DataFusionError) -> DataFusionError {
     match error.find_root() {
         DataFusionError::IoError(_) => error,
         _ => match error.strip_backtrace() {
-            text if text.contains(UNANSWERED) => DataFusionError::IoError(std::io::Error::other(text)),
+            text if is_unanswered(&text) => DataFusionError::IoError(std::io::Error::other(text)),
             _ => error,
         },
     }
+}
+
+/// Whether a message tells of a failure that may go away by itself.
+pub fn is_unanswered(message: &str) -> bool {
+    message.contains(UNANSWERED)
 }
 
 impl Layer {
@@ -96,6 +114,60 @@ impl Layer {
                 Ok(got)
             }
         }
+    }
+}
+
+/// A listing that is begun again where it broke off: the client does not ask again for a page whose body stops half-way. Names that were
+/// given are not given twice. They are remembered, because not every store lists in an order that one could go on from.
+struct Listing {
+    store: Arc<dyn ObjectStore>,
+    prefix: Option<Path>,
+    offset: Option<Path>,
+    given: HashSet<Path>,
+    failures: u32,
+    since: Stopwatch,
+    names: BoxStream<'static, Result<ObjectMeta>>,
+}
+
+impl Listing {
+    fn new(store: Arc<dyn ObjectStore>, prefix: Option<Path>, offset: Option<Path>) -> Self {
+        let names = begin(&store, prefix.as_ref(), offset.as_ref());
+        Self { store, prefix, offset, given: HashSet::new(), failures: 0, since: Stopwatch::start(), names }
+    }
+
+    async fn next(mut self) -> Result<Option<(ObjectMeta, Self)>> {
+        loop {
+            match self.names.try_next().await.map_err(explained) {
+                Ok(None) => return Ok(None),
+                Ok(Some(meta)) => {
+                    if self.given.insert(meta.location.clone()) {
+                        (self.failures, self.since) = (0, Stopwatch::start());
+                        return Ok(Some((meta, self)));
+                    }
+                }
+                Err(e) if self.goes_on_after(&e) => {
+                    tokio::time::sleep(LISTING_PAUSE * 2_u32.saturating_pow(self.failures)).await;
+                    self.failures += 1;
+                    self.names = begin(&self.store, self.prefix.as_ref(), self.offset.as_ref());
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn goes_on_after(&self, error: &Error) -> bool {
+        self.failures < LISTINGS_MAX && self.since.elapsed() < LISTING_TIME_MAX && is_unanswered(&error.to_string())
+    }
+
+    fn names(self) -> BoxStream<'static, Result<ObjectMeta>> {
+        futures::stream::try_unfold(self, Self::next).boxed()
+    }
+}
+
+fn begin(store: &Arc<dyn ObjectStore>, prefix: Option<&Path>, offset: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+    match offset {
+        Some(offset) => store.list_with_offset(prefix, offset),
+        None => store.list(prefix),
     }
 }
 
@@ -174,11 +246,17 @@ impl ObjectStore for Layer {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix).map_err(self.explain()).boxed()
+        match self.requests {
+            Some(_) => Listing::new(Arc::clone(&self.inner), prefix.cloned(), None).names(),
+            None => self.inner.list(prefix),
+        }
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset).map_err(self.explain()).boxed()
+        match self.requests {
+            Some(_) => Listing::new(Arc::clone(&self.inner), prefix.cloned(), Some(offset.clone())).names(),
+            None => self.inner.list_with_offset(prefix, offset),
+        }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

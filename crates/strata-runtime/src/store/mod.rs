@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 use strata_operators::tagged;
 use url::Url;
 
-pub use layer::retryable;
+pub use layer::{is_unanswered, retryable};
 #[cfg(feature = "cluster")]
 pub use registry::register;
 pub use registry::registry;
