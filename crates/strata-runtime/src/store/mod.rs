@@ -1,6 +1,8 @@
 //! Object stores by address: local files, and S3 where it is built in. Never takes a credential from a plan or a pipeline: only from the
 //! environment of the process that reads or writes.
 
+#[cfg(test)]
+mod flaky;
 mod layer;
 mod registry;
 #[cfg(feature = "cluster")]
