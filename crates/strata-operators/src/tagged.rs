@@ -1,8 +1,8 @@
 //! The names of pinned files in a plan: a path and the entity tag that the file had. Never names a file that nobody pinned.
 //!
-//! DataFusion's readers ask a store by path alone, and its wire format of a scan carries path, size and time of a file and no entity tag.
-//! So the tag is part of the path: `@pinned/<tag in hex>/<path>`, which the stores of `strata_runtime` understand in every process. It also
-//! keeps cached footers of two versions of a file apart.
+//! DataFusion's readers ask a store by path alone, and its wire format of a scan carries path, size and time of a file and no
+//! entity tag. So the tag is part of the path: `@pinned/<tag in hex>/<path>`, which the stores of `strata_runtime` understand in
+//! every process. It also keeps cached footers of two versions of a file apart.
 
 /// The folder of such names. No address may lead there, so no other file has one.
 pub const FOLDER: &str = "@pinned";

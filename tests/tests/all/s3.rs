@@ -1,5 +1,5 @@
-//! Object storage on a real S3 server, SeaweedFS, and through a proxy that fails: the same tables, one commit, no hang. Never touches a
-//! real cloud.
+//! Object storage on a real S3 server, SeaweedFS, and through a proxy that fails: the same tables, one commit, no hang. Never
+//! touches a real cloud.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -1,5 +1,5 @@
-//! Which files a path names: one file, a folder with everything below it, or a glob, on this machine and in object storage alike. Never opens
-//! one.
+//! Which files a path names: one file, a folder with everything below it, or a glob, on this machine and in object storage alike.
+//! Never opens one.
 
 use futures::TryStreamExt;
 use glob::{MatchOptions, Pattern};
@@ -28,8 +28,9 @@ struct Glob {
     literal: usize,
 }
 
-/// The files that a place names, in the order of their paths. Files below a folder count if they have the extension; names that start with
-/// `_` or `.` are bookkeeping of whoever wrote them, and count only where the path names them. Errors: what the store says.
+/// The files that a place names, in the order of their paths. Files below a folder count if they have the extension; names that
+/// start with `_` or `.` are bookkeeping of whoever wrote them, and count only where the path names them. Errors: what the store
+/// says.
 pub(super) async fn matching(place: &Place, extension: &str) -> Result<Vec<Found>, String> {
     let glob = Glob::of(place.path.as_ref())?;
     let mut found = match (place.local(), &glob) {

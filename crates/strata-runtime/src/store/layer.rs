@@ -1,6 +1,6 @@
-//! What every store here does besides storing: it reads a pinned file only while it is the pinned one, bounds its requests, and says of a
-//! failure whether trying again can help. Never caches, and never retries but a listing: that is done below (requests and bodies of objects)
-//! and above (tasks).
+//! What every store here does besides storing: it reads a pinned file only while it is the pinned one, bounds its requests, and
+//! says of a failure whether trying again can help. Never caches, and never retries but a listing: that is done below (requests
+//! and bodies of objects) and above (tasks).
 
 use crate::clock::Stopwatch;
 use async_trait::async_trait;
@@ -52,9 +52,11 @@ struct Unanswered(#[source] Box<dyn StdError + Send + Sync>);
 #[error("it was changed after the run had pinned it; run again to read it as it is now")]
 struct Changed;
 
-/// The same error with an `IoError` at its root where trying again can help: what a cluster looks for, and what a run calls unavailable.
+/// The same error with an `IoError` at its root where trying again can help: what a cluster looks for, and what a run calls
+/// unavailable.
 ///
-/// Most failures of a store have it already; DataFusion turns those of reading a Parquet footer into text, and these are found by it.
+/// Most failures of a store have it already; DataFusion turns those of reading a Parquet footer into text, and these are found by
+/// it.
 pub fn retryable(error: DataFusionError) -> DataFusionError {
     match error.find_root() {
         DataFusionError::IoError(_) => error,
@@ -90,8 +92,8 @@ impl Layer {
         }
     }
 
-    /// Leave to ask. Held until the answer begins and not while its body is read: readers that wait for each other, e.g. both sides of a
-    /// merge, could otherwise hold all of them for ever.
+    /// Leave to ask. Held until the answer begins and not while its body is read: readers that wait for each other, e.g. both
+    /// sides of a merge, could otherwise hold all of them for ever.
     async fn ask(&self) -> Option<SemaphorePermit<'_>> {
         match &self.requests {
             // The semaphore is never closed.
@@ -117,8 +119,8 @@ impl Layer {
     }
 }
 
-/// A listing that is begun again where it broke off: the client does not ask again for a page whose body stops half-way. Names that were
-/// given are not given twice. They are remembered, because not every store lists in an order that one could go on from.
+/// A listing that is begun again where it broke off: the client does not ask again for a page whose body stops half-way. Names
+/// that were given are not given twice. They are remembered, because not every store lists in an order that one could go on from.
 struct Listing {
     store: Arc<dyn ObjectStore>,
     prefix: Option<Path>,
@@ -171,8 +173,8 @@ fn begin(store: &Arc<dyn ObjectStore>, prefix: Option<&Path>, offset: Option<&Pa
     }
 }
 
-/// A failure of the transport, marked as such: its root is an `IoError`. Everything else is left as it is, and so is a request that the
-/// store understood and refused, e.g. for a bucket that is not there.
+/// A failure of the transport, marked as such: its root is an `IoError`. Everything else is left as it is, and so is a request
+/// that the store understood and refused, e.g. for a bucket that is not there.
 fn explained(error: Error) -> Error {
     match error {
         Error::Generic { store, source } if !source.is::<DataFusionError>() && !is_refusal(&source.to_string()) => {

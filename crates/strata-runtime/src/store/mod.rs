@@ -1,5 +1,5 @@
-//! Object stores by address: local files, and S3 where it is built in. Never takes a credential from a plan or a pipeline: only from the
-//! environment of the process that reads or writes.
+//! Object stores by address: local files, and S3 where it is built in. Never takes a credential from a plan or a pipeline: only
+//! from the environment of the process that reads or writes.
 
 #[cfg(test)]
 mod flaky;
@@ -83,7 +83,8 @@ pub fn local_url() -> Url {
     }
 }
 
-/// The place that `address` names; relative paths are relative to the current folder. Errors: as [`Error`] says; nothing is contacted.
+/// The place that `address` names; relative paths are relative to the current folder. Errors: as [`Error`] says; nothing is
+/// contacted.
 pub fn place(address: &str) -> Result<Place, Error> {
     let place = match address.split_once("://") {
         Some(("file", rest)) => local_place(address, rest)?,

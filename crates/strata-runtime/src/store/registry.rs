@@ -14,8 +14,8 @@ struct Stores(RwLock<BTreeMap<String, Arc<dyn ObjectStore>>>);
 
 static STORES: LazyLock<Arc<Stores>> = LazyLock::new(Arc::default);
 
-/// The process's stores as DataFusion asks for them: `file:///`, and any `s3://bucket` with this process's own settings. So a plan
-/// carries URLs and every process opens them for itself.
+/// The process's stores as DataFusion asks for them: `file:///`, and any `s3://bucket` with this process's own settings. So a
+/// plan carries URLs and every process opens them for itself.
 pub fn registry() -> Arc<dyn ObjectStoreRegistry> {
     Arc::clone(&STORES) as Arc<dyn ObjectStoreRegistry>
 }

@@ -42,9 +42,10 @@ pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// The store of a bucket. `settings` are `AWS_*` names and values as in an environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-/// `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP` and whatever else object_store knows; without keys the
-/// machine's or the pod's role is asked. They win over `options` (`AWS_TIMEOUT`, `AWS_CONNECT_TIMEOUT`). Errors: `Settings`.
+/// The store of a bucket. `settings` are `AWS_*` names and values as in an environment: `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP` and whatever else
+/// object_store knows; without keys the machine's or the pod's role is asked. They win over `options` (`AWS_TIMEOUT`,
+/// `AWS_CONNECT_TIMEOUT`). Errors: `Settings`.
 pub fn s3(
     bucket: &str,
     settings: impl IntoIterator<Item = (String, String)>,
