@@ -1,7 +1,8 @@
-//! An HTTP proxy that fails as a seed says: errors, resets, lost replies, slow and stalled bodies. Never changes a byte that it hands on.
+//! An HTTP proxy that fails as a seed says: errors, resets, lost replies, slow and stalled bodies. Never changes a byte that it
+//! hands on.
 //!
-//! One request a connection: what it answers says `connection: close`. Each request's fate is drawn from the seed and the request's number,
-//! so a client that asks one thing after another meets the same faults every time.
+//! One request a connection: what it answers says `connection: close`. Each request's fate is drawn from the seed and the
+//! request's number, so a client that asks one thing after another meets the same faults every time.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,5 @@
-//! A real S3 server for tests: SeaweedFS on free ports of this machine, gone with its folder when dropped. Never used by the product.
+//! A real S3 server for tests: SeaweedFS on free ports of this machine, gone with its folder when dropped. Never used by the
+//! product.
 
 use std::fs::File;
 use std::io::{Read, Write};
