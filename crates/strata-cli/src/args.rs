@@ -52,9 +52,28 @@ pub(crate) enum Verb {
         /// Sends every plan through its wire format before it runs, as a cluster would.
         #[arg(long, hide = true)]
         round_trip: bool,
+        /// On a cluster instead.
+        #[cfg(feature = "cluster")]
+        #[command(flatten)]
+        remote: crate::remote::RunTo,
     },
     /// Lists where the current version of each output is.
     Outputs(Pipeline),
+    /// Looks at the runs of a coordinator, stops them and lets them go on.
+    #[cfg(feature = "cluster")]
+    Runs(crate::remote::RunsArgs),
+    /// Serves the run API and gives work to workers, until it is told to stop.
+    #[cfg(feature = "cluster")]
+    Coordinator(crate::cluster::CoordinatorArgs),
+    /// Runs tasks for a coordinator, until it is told to stop.
+    #[cfg(feature = "cluster")]
+    Worker(crate::cluster::WorkerArgs),
+    /// Starts a whole cluster on this machine, to try.
+    #[cfg(feature = "cluster")]
+    Dev(crate::cluster::DevArgs),
+    /// Removes what ended runs left behind.
+    #[cfg(feature = "cluster")]
+    Gc(crate::cluster::GcArgs),
     /// Explains a diagnostic code, e.g. `strata explain S0302`.
     Explain {
         /// The code.
@@ -90,6 +109,10 @@ pub(crate) enum Output {
 impl Args {
     /// Whether `--memory` is given.
     pub(crate) fn has_memory_budget(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        if let Verb::Worker(worker) = &self.verb {
+            return worker.memory.is_some();
+        }
         matches!(&self.verb, Verb::Run { memory: Some(_), .. })
     }
 
@@ -120,7 +143,7 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     }
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..at].parse().map_err(|_| "write a size such as `512MB`".to_owned())?;
     let unit: u64 = match text[at..].trim().to_ascii_uppercase().as_str() {

@@ -84,11 +84,11 @@ impl Progress for Bars {
                     *bar = next;
                 });
             }
-            Event::Moved { rows } => {
+            Event::Moved { rows, .. } => {
                 self.with_bar(|bar| bar.set_position(rows));
                 self.heartbeat(rows);
             }
-            Event::Finished { index, label, detail, took } => {
+            Event::Finished { index, label, detail, took, .. } => {
                 self.with_bar(|bar| bar.finish_and_clear());
                 self.say(&format!("{index:>3}. {label:<28} {detail:<44} {:>7.2} s", took.as_secs_f64()));
             }

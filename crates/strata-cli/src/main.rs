@@ -3,8 +3,12 @@
 
 mod args;
 mod bars;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod explain;
 mod init;
+#[cfg(feature = "cluster")]
+mod remote;
 mod render;
 mod summary;
 mod verbs;

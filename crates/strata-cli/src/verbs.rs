@@ -22,11 +22,26 @@ pub(crate) async fn run(args: Args) -> u8 {
         Verb::Init { dir, run } => init(&dir, run, threads).await,
         Verb::Check(pipeline) => check(&pipeline).await,
         Verb::Plan(pipeline) => plan(&pipeline).await,
+        #[cfg(feature = "cluster")]
+        Verb::Run { pipeline, report, remote, .. } if remote.to.is_some() => {
+            let to = remote.to.clone().unwrap_or_default();
+            crate::remote::run(&pipeline, &to, &remote, report.as_ref()).await
+        }
         Verb::Run { pipeline, memory, spill_dir, state, report, round_trip, .. } => {
             let limits = Limits { memory_bytes: memory, threads, spill_dir, ..Limits::default() };
-            execute(&pipeline, &limits, &RunOptions { state, report }, round_trip).await
+            execute(&pipeline, &limits, &RunOptions::local(&state, report), round_trip).await
         }
         Verb::Outputs(pipeline) => outputs(&pipeline).await,
+        #[cfg(feature = "cluster")]
+        Verb::Runs(args) => crate::remote::runs(args).await,
+        #[cfg(feature = "cluster")]
+        Verb::Coordinator(args) => crate::cluster::coordinator(args).await,
+        #[cfg(feature = "cluster")]
+        Verb::Worker(args) => crate::cluster::worker(args).await,
+        #[cfg(feature = "cluster")]
+        Verb::Dev(args) => crate::cluster::dev(args).await,
+        #[cfg(feature = "cluster")]
+        Verb::Gc(args) => crate::cluster::gc(args).await,
         Verb::Explain { code } => match explain::page(&code) {
             Some(page) => {
                 render::data(&format!("{}\n\n{page}", code.to_uppercase()));
@@ -41,7 +56,7 @@ pub(crate) async fn run(args: Args) -> u8 {
 }
 
 async fn load(pipeline: &Pipeline, offline: bool) -> Result<Loaded, Error> {
-    let options = LoadOptions { vars: pipeline.vars.clone(), as_of: pipeline.as_of, offline };
+    let options = LoadOptions { vars: pipeline.vars.clone(), as_of: pipeline.as_of, offline, pins: None };
     strata_engine::load(&pipeline.path, &options).await
 }
 
@@ -213,7 +228,7 @@ async fn init(dir: &std::path::Path, and_run: bool, threads: usize) -> u8 {
         output: Output::Text,
     };
     let limits = Limits { threads, ..Limits::default() };
-    let code = execute(&pipeline, &limits, &RunOptions { state: dir.join(".strata"), report: None }, false).await;
+    let code = execute(&pipeline, &limits, &RunOptions::local(&dir.join(".strata"), None), false).await;
     if code == OK {
         render::line(&format!("\nlook at {0}/pipeline.yaml, change something, and run it again:\n  {run}", dir.display()));
     }

@@ -2,4 +2,14 @@
 
 pub mod api;
 pub mod body;
+pub mod cluster;
+mod distribute;
+mod failure;
 pub mod hub;
+mod leader;
+mod ledger;
+mod runner;
+pub mod serve;
+
+pub use api::{Auth, AuthError};
+pub use runner::ClusterRunner;

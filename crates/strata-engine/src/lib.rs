@@ -2,23 +2,29 @@
 //! table's rows itself: workers do, and return receipts.
 
 pub mod error;
+pub mod journal;
 pub mod load;
+pub mod meter;
 mod outputs;
 mod panel;
 mod pin;
 pub mod progress;
 pub mod report;
+mod resume;
 mod rows;
 mod run;
 pub mod runner;
 mod solve;
+mod solved_wire;
 mod steps;
 
 pub use error::Error;
+pub use journal::{Finished, Journal};
 pub use load::{Loaded, load};
 pub use outputs::{OutputState, outputs};
 pub use progress::{Event, Progress};
 pub use report::RunReport;
 pub use run::{RunOptions, run};
-pub use runner::{InProcessRunner, Runner};
+pub use meter::{Meter, Reading, Tasks};
+pub use runner::{InProcessRunner, Runner, Running};
 pub use steps::{PlannedStep, planned_steps};

@@ -12,6 +12,8 @@ use strata_spec::{Diagnostic, Kind, Pipeline, Severity, SourceText};
 pub struct Loaded {
     /// The file.
     pub source: SourceText,
+    /// Values of its variables, as given.
+    pub vars: Vec<(String, String)>,
     /// The checked pipeline; absent if the file is wrong.
     pub pipeline: Option<Pipeline>,
     /// Pinned inputs.
@@ -31,6 +33,8 @@ pub struct LoadOptions {
     pub as_of: Option<DateTime<Utc>>,
     /// Check with declared columns where no file is there.
     pub offline: bool,
+    /// Files that an earlier attempt of the run pinned: these, not what is there now.
+    pub pins: Option<Catalog>,
 }
 
 /// Loads a pipeline file, or the `pipeline.yaml` of a folder, and pins its sources. Errors: `Unavailable` if it cannot be read.
@@ -54,7 +58,12 @@ pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
     let mut clock = Clock { as_of: DateTime::UNIX_EPOCH, timezone: chrono_tz::Tz::UTC };
     if let Some(pipeline) = &checked.pipeline {
         clock = clock_of(pipeline, options.as_of, strata_runtime::clock::now());
+        let pins = options.pins.clone().unwrap_or_default();
         for source in &pipeline.sources {
+            if let Some(pinned) = pins.sources.get(&source.name.value) {
+                catalog.sources.insert(source.name.value.clone(), pinned.clone());
+                continue;
+            }
             match pin::pin(source).await {
                 Ok(pinned) => {
                     catalog.sources.insert(source.name.value.clone(), pinned);
@@ -70,7 +79,7 @@ pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
         }
     }
     diagnostics.sort_by_key(|d| d.span);
-    Loaded { source, pipeline: checked.pipeline, catalog, clock, diagnostics }
+    Loaded { source, vars: options.vars.clone(), pipeline: checked.pipeline, catalog, clock, diagnostics }
 }
 
 /// Without files and without declared columns there is nothing to hold SQL against.

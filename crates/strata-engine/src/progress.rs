@@ -1,5 +1,6 @@
 //! What a run tells while it works. Never prints: the command line does.
 
+use crate::meter::Tasks;
 use std::time::Duration;
 
 /// One thing that happened.
@@ -20,11 +21,15 @@ pub enum Event {
     Moved {
         /// Rows read so far.
         rows: u64,
+        /// Tasks of a cluster done and in all.
+        tasks: Option<Tasks>,
     },
     /// It ended well.
     Finished {
         /// Place, from 1.
         index: usize,
+        /// How many steps there are.
+        of: usize,
         /// What it does.
         label: String,
         /// What came of it, for people.

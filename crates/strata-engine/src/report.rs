@@ -39,6 +39,9 @@ pub struct RunReport {
     pub panel: Vec<WaveReport>,
     /// Outputs in the order they are committed.
     pub outputs: Vec<OutputReport>,
+    /// Which attempt at the run this is, from 1.
+    #[serde(default)]
+    pub attempt: u32,
     /// Seconds in all.
     pub seconds: f64,
     /// Warnings worth reading.
@@ -92,6 +95,12 @@ pub struct StepReport {
     pub detail: String,
     /// Bytes spilled to disk.
     pub spilled_bytes: u64,
+    /// Bytes that tasks handed to other tasks of a cluster.
+    #[serde(default)]
+    pub shuffled_bytes: u64,
+    /// Done by an earlier attempt of the run, not again.
+    #[serde(default)]
+    pub reused: bool,
 }
 
 /// A segmentation.

@@ -2,19 +2,21 @@
 //! far it came. Never commits anything before everything is written.
 
 use crate::error::{Error, Result};
+use crate::journal::{Files, Journal};
 use crate::load::{Loaded, verdict};
 use crate::outputs::{self, OutputTable, format_name};
 use crate::progress::{Event, Progress};
 use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
 use crate::runner::Runner;
 use crate::steps::{PlannedStep, planned_steps};
-use crate::{panel, rows, solve};
+use crate::{panel, resume, rows, solve};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
 use strata_operators::write::{WriteCompression, WriteFormat, WriteNode, WriteSpec};
@@ -22,15 +24,36 @@ use strata_plan::{Compiled, Solved};
 use strata_publish::{Base, Manifest, Receipt, stored_schema};
 use strata_runtime::clock::{self, Stopwatch};
 use strata_runtime::store::{self, Place};
+use strata_runtime::sweep;
 use strata_spec::{SourceText, pipeline};
 
 /// How a run is done.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RunOptions {
-    /// Folder for tables between steps and run reports.
-    pub state: PathBuf,
-    /// Write the report here as well.
-    pub report: Option<PathBuf>,
+    /// Its id; `None`: a new one.
+    pub run_id: Option<String>,
+    /// Which attempt at it this is, from 1.
+    pub attempt: u32,
+    /// Address of the folder for tables between steps; every process that runs a part of it must reach it.
+    pub work: String,
+    /// Where reports and finished steps are kept.
+    pub journal: Arc<dyn Journal>,
+}
+
+impl RunOptions {
+    /// A run of this machine: tables between steps and reports below `state`, the report in `report` as well.
+    pub fn local(state: &Path, report: Option<PathBuf>) -> Self {
+        let run_id = clock::run_id();
+        let own = state.join("runs").join(&run_id).join("report.json");
+        // What is below the state folder is nobody's source. Where it cannot be written the run will say so.
+        let _ = std::fs::create_dir_all(state).and_then(|()| std::fs::write(state.join(".gitignore"), "*\n"));
+        Self {
+            run_id: Some(run_id),
+            attempt: 1,
+            work: state.join("work").to_string_lossy().into_owned(),
+            journal: Arc::new(Files { reports: std::iter::once(own).chain(report).collect() }),
+        }
+    }
 }
 
 /// A run at work.
@@ -39,22 +62,28 @@ pub(crate) struct Run<'a> {
     pub(crate) compiled: Compiled<'a>,
     pub(crate) solved: Solved,
     pub(crate) report: RunReport,
-    progress: &'a dyn Progress,
+    pub(crate) progress: &'a dyn Progress,
     source: &'a SourceText,
     work: Place,
-    sources: BTreeMap<String, SourceRows>,
-    spilled: u64,
-    written: Vec<(OutputTable, Base, Manifest)>,
-    report_paths: Vec<PathBuf>,
+    pub(crate) journal: &'a dyn Journal,
+    /// Digest of everything that goes into the run.
+    pub(crate) inputs: String,
+    pub(crate) sources: BTreeMap<String, SourceRows>,
+    pub(crate) made: Vec<(String, PinnedTable)>,
+    pub(crate) spilled: u64,
+    pub(crate) shuffled: u64,
+    pub(crate) written: Vec<(OutputTable, Base, Manifest)>,
 }
 
-/// Runs a loaded pipeline. The report is also given when the run fails, in the second place. Errors: as [`Error`] says.
+/// Runs a loaded pipeline. The report is also given when the run fails, in the second place. Dropping the future stops the run; with a
+/// journal that resumes, another attempt goes on behind its last finished step. Errors: as [`Error`] says.
 pub async fn run(loaded: &Loaded, runner: &dyn Runner, options: &RunOptions, progress: &dyn Progress) -> (Result<()>, RunReport) {
     let watch = Stopwatch::start();
-    let run_id = clock::run_id();
+    let run_id = options.run_id.clone().unwrap_or_else(clock::run_id);
     let mut report = RunReport {
         format: 1,
         run_id: run_id.clone(),
+        attempt: options.attempt,
         file: loaded.source.path.clone(),
         as_of: loaded.clock.as_of.to_rfc3339(),
         timezone: loaded.clock.timezone.name().to_owned(),
@@ -69,33 +98,14 @@ pub async fn run(loaded: &Loaded, runner: &dyn Runner, options: &RunOptions, pro
         report.class = Some(e.class().to_owned());
         report.error = Some(e.to_string());
     }
-    let paths = report_paths(options, &run_id);
-    let saved = save(&report, &paths);
-    // The work area of a finished run is of no use to the next.
-    let _ = std::fs::remove_dir_all(options.state.join("work").join(&run_id));
-    (result.and(saved), report)
-}
-
-fn report_paths(options: &RunOptions, run_id: &str) -> Vec<PathBuf> {
-    let own = options.state.join("runs").join(run_id).join("report.json");
-    std::iter::once(own).chain(options.report.clone()).collect()
-}
-
-/// Writes the report, whole or not at all.
-fn save(report: &RunReport, paths: &[PathBuf]) -> Result<()> {
-    let failed = |message: String| Error::Failed { step: "report".into(), message };
-    let text = serde_json::to_string_pretty(report).map_err(|e| failed(e.to_string()))?;
-    for path in paths {
-        let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-        let write = || {
-            std::fs::create_dir_all(&folder)?;
-            let part = path.with_extension("json.part");
-            std::fs::write(&part, &text)?;
-            std::fs::rename(&part, path)
-        };
-        write().map_err(|e: std::io::Error| failed(format!("cannot write `{}`: {e}", path.display())))?;
+    let saved = options.journal.report(&report).await;
+    if result.is_ok() || !options.journal.resumes() {
+        // The work area of a finished run is of no use to the next; what cannot be removed now is left to `gc`.
+        if let Ok(work) = store::place(&options.work) {
+            let _ = sweep::clear(&work.join(&run_id)).await;
+        }
     }
-    Ok(())
+    (result.and(saved), report)
 }
 
 async fn prepare_and_run(
@@ -111,25 +121,23 @@ async fn prepare_and_run(
     let outcome = strata_plan::compile(pipeline, loaded.clock, loaded.catalog.clone());
     verdict(&outcome.diagnostics)?;
     let Some(compiled) = outcome.compiled else { return Err(Error::Invalid(1)) };
-    let work = options.state.join("work").join(&report.run_id);
     let failed = |message: String| Error::Failed { step: "work area".into(), message };
-    std::fs::create_dir_all(&work).map_err(|e| failed(format!("cannot make `{}`: {e}", work.display())))?;
-    // What is below the state folder is nobody's source.
-    let _ = std::fs::write(options.state.join(".gitignore"), "*\n");
-    let work = store::place(&work.to_string_lossy()).map_err(|e| failed(e.to_string()))?;
-    let report_paths = report_paths(options, &report.run_id);
+    let work = store::place(&options.work).map_err(|e| failed(e.to_string()))?.join(&report.run_id);
     let mut run = Run {
         runner,
+        inputs: resume::inputs(loaded, &compiled)?,
         compiled,
         solved: Solved::default(),
         report: std::mem::take(report),
         progress,
         source: &loaded.source,
         work,
+        journal: options.journal.as_ref(),
         sources: BTreeMap::new(),
+        made: vec![],
         spilled: 0,
+        shuffled: 0,
         written: vec![],
-        report_paths,
     };
     let result = run.all().await;
     run.report.sources = run.source_rows();
@@ -153,27 +161,47 @@ impl Run<'_> {
             )));
         }
         let mut tables: BTreeMap<String, OutputTable> = tables.into_iter().map(|t| (t.name.clone(), t)).collect();
-        save(&self.report, &self.report_paths)?;
+        self.journal.report(&self.report).await?;
         let steps = planned_steps(&self.compiled);
+        let mut before = self.earlier().await?;
         for (i, step) in steps.iter().enumerate() {
-            let watch = Stopwatch::start();
-            let (label, rows) = (step.label(), self.rows_to_read(step));
-            self.progress.event(Event::Started { index: i + 1, of: steps.len(), label: label.clone(), rows });
-            let before = self.spilled;
-            let place = step.span(self.compiled.pipeline()).map(|span| self.source.place(span));
-            let detail = self.step(step, &mut tables).await.map_err(|e| match place {
-                Some(place) => e.at(&place),
-                None => e,
-            })?;
-            let took = watch.elapsed();
-            self.report.steps.push(StepReport {
-                label: label.clone(),
-                seconds: took.as_secs_f64(),
-                detail: detail.clone(),
-                spilled_bytes: self.spilled - before,
-            });
-            self.progress.event(Event::Finished { index: i + 1, label, detail, took });
+            match before.remove(&step.label()) {
+                Some(artifact) => self.reuse(i + 1, steps.len(), step, artifact, &mut tables)?,
+                None => self.perform(i + 1, steps.len(), step, &mut tables).await?,
+            }
         }
+        Ok(())
+    }
+
+    async fn perform(
+        &mut self,
+        index: usize,
+        of: usize,
+        step: &PlannedStep,
+        tables: &mut BTreeMap<String, OutputTable>,
+    ) -> Result<()> {
+        let watch = Stopwatch::start();
+        let (label, rows) = (step.label(), self.rows_to_read(step));
+        self.progress.event(Event::Started { index, of, label: label.clone(), rows });
+        self.journal.began(index, of, &label).await?;
+        let mark = self.mark();
+        let place = step.span(self.compiled.pipeline()).map(|span| self.source.place(span));
+        let detail = self.step(step, tables).await.map_err(|e| match place {
+            Some(place) => e.at(&place),
+            None => e,
+        })?;
+        let took = watch.elapsed();
+        let done = StepReport {
+            label: label.clone(),
+            seconds: took.as_secs_f64(),
+            detail: detail.clone(),
+            spilled_bytes: self.spilled - mark.spilled,
+            shuffled_bytes: self.shuffled - mark.shuffled,
+            reused: false,
+        };
+        self.report.steps.push(done.clone());
+        self.record(step, mark, done).await?;
+        self.progress.event(Event::Finished { index, of, label, detail, took });
         Ok(())
     }
 
@@ -243,7 +271,7 @@ impl Run<'_> {
         plan: LogicalPlan,
         f: &mut (dyn FnMut(RecordBatch) -> Result<()> + Send),
     ) -> Result<()> {
-        let mut running = self.runner.start(plan).await.map_err(|e| Error::of_step(step, e))?;
+        let mut running = self.runner.start(step, plan).await.map_err(|e| Error::of_step(step, e))?;
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         loop {
             tokio::select! {
@@ -251,11 +279,16 @@ impl Run<'_> {
                     Some(batch) => f(batch.map_err(|e| Error::of_step(step, e))?)?,
                     None => break,
                 },
-                _ = tick.tick() => self.progress.event(Event::Moved { rows: rows::scanned(&running.plan) }),
+                _ = tick.tick() => {
+                    let rows = rows::scanned(&running.meter.readings().await);
+                    self.progress.event(Event::Moved { rows, tasks: running.meter.tasks().await });
+                }
             }
         }
-        self.spilled += rows::spilled(&running.plan);
-        rows::account(&running.plan, &mut self.sources);
+        let readings = running.meter.readings().await;
+        self.spilled += rows::spilled(&readings);
+        self.shuffled += running.meter.shuffled_bytes().await;
+        rows::account(&readings, &mut self.sources);
         Ok(())
     }
 
@@ -267,7 +300,7 @@ impl Run<'_> {
         let spec = WriteSpec {
             folder: self.work.url(&folder),
             format: WriteFormat::Parquet,
-            attempt: "a1".to_owned(),
+            attempt: format!("a{}", self.report.attempt),
             compression: WriteCompression::Lz4,
             bounds: vec![],
         };
@@ -288,6 +321,7 @@ impl Run<'_> {
             hive: 0,
             files: files.collect(),
         };
+        self.made.push((name.to_owned(), table.clone()));
         self.compiled.made(name.to_owned(), table);
         Ok(rows)
     }
@@ -343,7 +377,7 @@ impl Run<'_> {
                 pipeline::WriteFormat::Parquet => WriteFormat::Parquet,
                 pipeline::WriteFormat::Csv => WriteFormat::Csv,
             },
-            attempt: "a1".to_owned(),
+            attempt: format!("a{}", self.report.attempt),
             compression: WriteCompression::Zstd,
             bounds: self.compiled.bounds(&output),
         };
@@ -352,8 +386,8 @@ impl Run<'_> {
             .map_err(|e| Error::of_publish(&step, e))?;
         self.report.outputs.push(OutputReport {
             name: name.to_owned(),
-            table: table.place.local.display().to_string(),
-            path: table.place.join(&below).local.display().to_string(),
+            table: table.place.to_string(),
+            path: table.place.join(&below).to_string(),
             format: format_name(&output).to_owned(),
             rows: manifest.rows.max(0) as u64,
             bytes: manifest.bytes.max(0) as u64,
@@ -370,14 +404,15 @@ impl Run<'_> {
         self.report.state = "committing".to_owned();
         // From here on a kill may leave some outputs new and some old: the report says which before it can happen.
         self.report.sources = self.source_rows();
-        save(&self.report, &self.report_paths)?;
+        self.journal.report(&self.report).await?;
         for (table, base, manifest) in std::mem::take(&mut self.written) {
             let step = format!("commit {}", table.name);
+            self.journal.may_commit().await?;
             table.table.commit(&base, &manifest).await.map_err(|e| Error::of_publish(&step, e))?;
             if let Some(output) = self.report.outputs.iter_mut().find(|o| o.name == table.name) {
                 output.committed = true;
             }
-            save(&self.report, &self.report_paths)?;
+            self.journal.report(&self.report).await?;
         }
         Ok(format!("{} tables", self.report.outputs.len()))
     }

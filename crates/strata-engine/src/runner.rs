@@ -1,5 +1,6 @@
 //! Where compiled plans run. The one place that knows whether that is here or on a cluster; never changes what a plan means.
 
+use crate::meter::{Meter, PlanMeter};
 use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -13,19 +14,19 @@ use datafusion_proto::bytes::{
 use std::sync::Arc;
 use strata_runtime::{Limits, LogicalCodec, PhysicalCodec};
 
-/// A plan that is running.
+/// A plan that is running. Dropping its rows stops it.
 pub struct Running {
     /// Its rows.
     pub rows: SendableRecordBatchStream,
-    /// The operators, whose metrics grow while it runs.
-    pub plan: Arc<dyn ExecutionPlan>,
+    /// What its operators have counted.
+    pub meter: Arc<dyn Meter>,
 }
 
 /// Runs compiled plans.
 #[async_trait]
 pub trait Runner: Send + Sync {
-    /// Starts a plan.
-    async fn start(&self, plan: LogicalPlan) -> Result<Running>;
+    /// Starts a plan. `label` is what people know it by; it never reaches the plan.
+    async fn start(&self, label: &str, plan: LogicalPlan) -> Result<Running>;
 }
 
 /// Runs plans in this process.
@@ -60,7 +61,7 @@ impl InProcessRunner {
 
 #[async_trait]
 impl Runner for InProcessRunner {
-    async fn start(&self, plan: LogicalPlan) -> Result<Running> {
+    async fn start(&self, _: &str, plan: LogicalPlan) -> Result<Running> {
         let state = self.context.state();
         let task = self.context.task_ctx();
         // Optimised before it crosses: subqueries become joins, which have a wire format.
@@ -69,6 +70,6 @@ impl Runner for InProcessRunner {
         let plan = if self.round_trip { self.crossed_physical(plan, &task)? } else { plan };
         tracing::debug!(plan = %datafusion::physical_plan::displayable(plan.as_ref()).indent(false), "physical plan");
         let rows = execute_stream(Arc::clone(&plan), task)?;
-        Ok(Running { rows, plan })
+        Ok(Running { rows, meter: Arc::new(PlanMeter(plan)) })
     }
 }

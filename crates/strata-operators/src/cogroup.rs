@@ -57,9 +57,27 @@ pub struct RuleBroken {
     pub help: String,
 }
 
+/// Opens a broken rule in a text that a worker sends.
+const RULE_BROKEN: &str = "strata:rule-broken:";
+
+impl RuleBroken {
+    /// The rule in the text of an error: of a failed task the text is all that crosses the wire.
+    pub fn of_text(text: &str) -> Option<Self> {
+        // Hexadecimal: however the text is quoted on its way, these digits stay.
+        let digits = &text[text.find(RULE_BROKEN)? + RULE_BROKEN.len()..];
+        let end = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
+        let bytes: Option<Vec<u8>> =
+            (0..end / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()).collect();
+        let (message, help) = serde_json::from_slice(&bytes?).ok()?;
+        Some(Self { message, help })
+    }
+}
+
+/// Made to be found again by [`RuleBroken::of_text`].
 impl fmt::Display for RuleBroken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(RULE_BROKEN)?;
+        serde_json::json!([self.message, self.help]).to_string().bytes().try_for_each(|b| write!(f, "{b:02x}"))
     }
 }
 

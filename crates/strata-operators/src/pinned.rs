@@ -103,6 +103,18 @@ impl PinnedTable {
             .collect()
     }
 
+    /// The table as a message, to be kept.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        Ok(prost::Message::encode_to_vec(&self.to_message()?))
+    }
+
+    /// The table that [`PinnedTable::to_bytes`] gave. Errors: `Internal` for other bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let message: messages::Pinned =
+            prost::Message::decode(bytes).map_err(|e| datafusion::common::internal_datafusion_err!("a pinned table: {e}"))?;
+        Self::from_message(message)
+    }
+
     pub(crate) fn to_message(&self) -> Result<messages::Pinned> {
         let schema: datafusion_proto::protobuf::Schema = self.schema.as_ref().try_into()?;
         Ok(messages::Pinned {

@@ -13,14 +13,14 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast, lit};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use strata_spec::{Diagnostic, Sql};
 
 /// Plans SQL texts; keeps what it finds wrong.
 pub(crate) struct Planner {
     pub(crate) clock: Clock,
     pub(crate) names: Names,
-    pub(crate) found: RefCell<Vec<Diagnostic>>,
+    found: Mutex<Vec<Diagnostic>>,
 }
 
 /// Whether aggregates belong in an expression.
@@ -34,11 +34,16 @@ pub(crate) enum Grain {
 
 impl Planner {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, names: Names::new(), found: RefCell::default() }
+        Self { clock, names: Names::new(), found: Mutex::default() }
+    }
+
+    /// What was found wrong so far.
+    pub(crate) fn found(&self) -> MutexGuard<'_, Vec<Diagnostic>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn report(&self, diagnostic: Diagnostic) {
-        self.found.borrow_mut().push(diagnostic);
+        self.found().push(diagnostic);
     }
 
     /// The expression `sql` over `schema`; `None` if something is wrong, which is then reported.
@@ -87,7 +92,7 @@ impl Planner {
         let mut rewrite = Rewrite { sql, clock: &self.clock, names: &self.names, scope, key, found: vec![] };
         f(&mut rewrite);
         let clean = rewrite.found.is_empty();
-        self.found.borrow_mut().extend(rewrite.found);
+        self.found().extend(rewrite.found);
         clean.then_some(())
     }
 

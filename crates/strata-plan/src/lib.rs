@@ -74,7 +74,7 @@ pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Ou
     let globals = relations.plans.iter().map(|(n, _)| n.clone()).filter(|n| globals.contains(n)).collect();
     let compiled = Compiled { pipeline, planner, relations, passes, globals, catalog };
     compiled.check();
-    let mut diagnostics = std::mem::take(&mut *compiled.planner.found.borrow_mut());
+    let mut diagnostics = std::mem::take(&mut *compiled.planner.found());
     diagnostics.sort_by_key(|d| (d.span, d.code.0, d.message.clone()));
     diagnostics.dedup();
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);

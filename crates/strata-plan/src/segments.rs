@@ -228,7 +228,7 @@ impl Compiled<'_> {
         match value {
             Some(v) => Ok(v),
             None => {
-                let found = std::mem::take(&mut *self.planner.found.borrow_mut());
+                let found = std::mem::take(&mut *self.planner.found());
                 let text: Vec<String> = found.into_iter().map(|d| d.message).collect();
                 plan_err!("{}", text.join("; "))
             }

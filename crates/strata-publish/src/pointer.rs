@@ -108,6 +108,11 @@ impl PointerTable {
         check_files(&folder, manifest, &present)?;
         let manifest_path = self.manifest_path(&manifest.run_id)?;
         let found = self.create(&manifest_path, manifest).await?;
+        let listed = match &found {
+            Created::Found(earlier) => earlier,
+            Created::New => manifest,
+        };
+        self.remove_unlisted(&folder, listed, &present).await?;
         if let Created::Found(earlier) = &found {
             self.check_same(earlier, manifest)?;
             check_files(&folder, earlier, &present)?;
@@ -228,6 +233,19 @@ impl PointerTable {
             self.store.list(Some(folder)).try_collect().await.map_err(|source| store_error("list", folder, source))?;
         let named = |meta: object_store::ObjectMeta| Some((meta.location.filename()?.to_owned(), meta.size));
         Ok(listed.into_iter().filter_map(named).collect())
+    }
+
+    /// Removes what tasks left behind that were done twice: readers take every file of the folder.
+    // INVARIANT: only files of this run, which nobody reads yet or which no version lists.
+    async fn remove_unlisted(&self, folder: &Path, manifest: &Manifest, present: &HashMap<String, u64>) -> Result<(), Error> {
+        for name in present.keys().filter(|n| n.starts_with("part-") && !manifest.files.iter().any(|f| f.path == **n)) {
+            let path = folder.clone().join(name.as_str());
+            match self.store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(source) => return Err(store_error("delete", &path, source)),
+            }
+        }
+        Ok(())
     }
 
     /// The JSON at `path`; `None` where there is no object.

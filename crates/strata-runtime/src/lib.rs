@@ -2,11 +2,14 @@
 //! Never knows a pipeline.
 
 pub mod clock;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 mod codec;
 pub mod limits;
 pub mod secrets;
 mod session;
 pub mod store;
+pub mod sweep;
 
 pub use codec::PhysicalCodec;
 pub use limits::Limits;

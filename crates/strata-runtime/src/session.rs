@@ -6,11 +6,11 @@ use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, TrackConsumersPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
@@ -69,6 +69,13 @@ impl PhysicalOptimizerRule for FewFiles {
 /// A session with our settings, functions and operators. Errors: `Execution` if the spill folder cannot be used.
 #[expect(clippy::disallowed_methods, reason = "the one place that builds a session")]
 pub fn session(limits: &Limits) -> Result<SessionContext> {
+    let context = SessionContext::new_with_state(state(config(limits), Arc::new(environment(limits)?))?);
+    context.register_object_store(&crate::store::local_url(), crate::store::local());
+    Ok(context)
+}
+
+/// Memory, disk and stores of a process.
+pub(crate) fn environment(limits: &Limits) -> Result<RuntimeEnv> {
     let mut runtime = RuntimeEnvBuilder::new()
         // Files are pinned lists: nothing is listed, so no listing may be remembered.
         .with_object_list_cache_limit(0)
@@ -82,6 +89,11 @@ pub fn session(limits: &Limits) -> Result<SessionContext> {
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![dir.clone()]));
         runtime = runtime.with_disk_manager_builder(disk);
     }
+    runtime.build()
+}
+
+/// Settings that every process plans and runs with.
+pub(crate) fn config(limits: &Limits) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_target_partitions(limits.threads.max(1))
         .with_batch_size(limits.batch_rows())
@@ -97,16 +109,19 @@ pub fn session(limits: &Limits) -> Result<SessionContext> {
         // Sorts inside a bucket are small: a large reserve for merging would fail them before they began.
         options.execution.sort_spill_reservation_bytes = 1 << 20;
     }
+    config
+}
+
+/// The state of a session: our functions, planners and rules.
+pub(crate) fn state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<SessionState> {
     let mut state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(Arc::new(runtime.build()?))
+        .with_runtime_env(runtime)
         .with_default_features()
         .with_query_planner(Arc::new(Planner))
         .with_physical_optimizer_rule(Arc::new(SpreadBuckets))
         .with_physical_optimizer_rule(Arc::new(FewFiles))
         .build();
     functions::register(&mut state)?;
-    let context = SessionContext::new_with_state(state);
-    context.register_object_store(&crate::store::local_url(), crate::store::local());
-    Ok(context)
+    Ok(state)
 }

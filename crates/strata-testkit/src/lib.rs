@@ -1,6 +1,8 @@
 //! What whole-system tests share: running pipelines in this process or as the real binary, and independent answers from Python. Never part of
 //! the product.
-#![expect(clippy::panic, reason = "a test that cannot set itself up must say so at once")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot set itself up must say so at once")]
+
+pub mod cluster;
 
 pub mod fault_proxy;
 pub mod postgres;
@@ -67,14 +69,14 @@ impl RunSpec {
 /// Runs a pipeline in this process. Errors: as the engine's.
 pub fn run_pipeline(spec: &RunSpec) -> Result<RunReport, Error> {
     let vars = vec![("data".to_owned(), text(&spec.data)), ("out".to_owned(), text(&spec.out))];
-    let options = LoadOptions { vars, as_of: spec.as_of, offline: false };
+    let options = LoadOptions { vars, as_of: spec.as_of, ..LoadOptions::default() };
     let runtime = runtime();
     let loaded = runtime.block_on(strata_engine::load(&spec.pipeline, &options))?;
     verdict(&loaded.diagnostics).inspect_err(|_| eprintln!("{}", listed(&loaded.source, &loaded.diagnostics)))?;
     let runner = InProcessRunner::new(&spec.limits).map_err(|e| Error::of_step("start", e))?;
     let runner = if spec.round_trip { runner.with_round_trip() } else { runner };
     let state = spec.out.join(".strata");
-    let (result, report) = runtime.block_on(strata_engine::run(&loaded, &runner, &RunOptions { state, report: None }, &Silent));
+    let (result, report) = runtime.block_on(strata_engine::run(&loaded, &runner, &RunOptions::local(&state, None), &Silent));
     result.map(|()| report)
 }
 
@@ -86,7 +88,7 @@ fn runtime() -> tokio::runtime::Runtime {
 /// What is wrong with the pipeline of a case, a line each: `line:column code message | help`.
 pub fn diagnose(case: &Path) -> String {
     let vars = vec![("data".to_owned(), text(case)), ("out".to_owned(), "out".to_owned())];
-    let options = LoadOptions { vars, as_of: None, offline: true };
+    let options = LoadOptions { vars, offline: true, ..LoadOptions::default() };
     let loaded = runtime().block_on(strata_engine::load(case, &options)).unwrap_or_else(|e| panic!("{}: {e}", case.display()));
     let mut found = loaded.diagnostics.clone();
     if let Some(pipeline) = &loaded.pipeline {

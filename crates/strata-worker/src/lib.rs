@@ -1,1 +1,155 @@
-//! Ballista's executor with our session. Never sees a pipeline.
+//! A worker: Ballista's executor with our session, functions, operators and limits. Never sees a pipeline, and never commits anything.
+
+use ballista_core::config::TaskSchedulingPolicy;
+use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use strata_runtime::cluster::tls::{self, tunnel};
+use strata_runtime::cluster::{self, ClusterCodec, Identity, MESSAGE_BYTES_MAX};
+use strata_runtime::{Limits, LogicalCodec};
+use tokio::net::TcpListener;
+
+/// Heartbeats a worker misses before it is lost come every so many seconds; the engine's default is 60.
+const HEARTBEAT_SECONDS: u64 = 2;
+/// How long a starting worker tries to reach its coordinator.
+const CONNECT_SECONDS: u16 = 60;
+/// What a finished plan left behind is removed after this, if the coordinator's own order to remove it got lost.
+const LEFT_BEHIND_SECONDS: u64 = 3600;
+/// How often is looked for such.
+const SWEEP_SECONDS: u64 = 300;
+/// Folder below the work folder that belongs to the worker alone: it is emptied at every start.
+const OWN_FOLDER: &str = "strata-worker";
+
+/// How a worker runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Host of the coordinator's worker port.
+    pub coordinator_host: String,
+    /// The coordinator's worker port.
+    pub coordinator_port: u16,
+    /// Address it listens on.
+    pub listen: IpAddr,
+    /// Host that others reach it at.
+    pub advertise: String,
+    /// Port that hands out pieces of exchanges.
+    pub port: u16,
+    /// Port that takes tasks.
+    pub task_port: u16,
+    /// Tasks at a time.
+    pub slots: usize,
+    /// Memory and disk.
+    pub limits: Limits,
+    /// Folder for exchanges and spilled rows.
+    pub work_dir: PathBuf,
+    /// Who it is; needed beyond this machine.
+    pub identity: Option<Identity>,
+}
+
+/// Why a worker did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It may not listen like that.
+    #[error("`{0}` can be reached from other machines, and there are no certificates\n  help: give `--tls-ca`, `--tls-cert` and `--tls-key`, or listen on 127.0.0.1")]
+    Open(IpAddr),
+    /// The tunnel needs one address.
+    #[error("with certificates a worker needs an address of its own: `{0}` is none\n  help: `--listen ADDRESS` with the address that others reach this machine at")]
+    Address(IpAddr),
+    /// A port or folder cannot be used.
+    #[error("cannot use {what}: {why}")]
+    Unusable {
+        /// Which.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The engine stopped.
+    #[error("the worker stopped: {0}\n  help: is the coordinator up, of the same version, and are the certificates of one authority?")]
+    Engine(String),
+}
+
+/// Works until it is told to stop (SIGTERM, SIGINT), then finishes its tasks. Errors: as [`Error`] says.
+pub async fn serve(config: Config) -> Result<(), Error> {
+    if !config.listen.is_loopback() && config.identity.is_none() {
+        return Err(Error::Open(config.listen));
+    }
+    strata_runtime::secrets::install();
+    let own = own_folder(&config.work_dir)?;
+    let inner = match &config.identity {
+        None => config.listen,
+        Some(identity) => {
+            open_tunnels(&config, identity).await?;
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        }
+    };
+    let process = process_config(&config, inner, &own)?;
+    start_executor_process(Arc::new(process)).await.map_err(|e| Error::Engine(e.to_string()))
+}
+
+/// What the engine's servers take in plain on this machine, others reach through mutual TLS at the same ports of the worker's address.
+async fn open_tunnels(config: &Config, identity: &Identity) -> Result<(), Error> {
+    if config.listen.is_unspecified() || config.listen == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+        return Err(Error::Address(config.listen));
+    }
+    for port in [config.port, config.task_port] {
+        let address = SocketAddr::new(config.listen, port);
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|e| Error::Unusable { what: format!("`{address}`"), why: e.to_string() })?;
+        let accepted = tls::accept(listener, identity, true)?;
+        tokio::spawn(tunnel(accepted, SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+    }
+    Ok(())
+}
+
+/// The worker's own folder, empty: a killed worker leaves pieces of exchanges that nobody asks for again.
+fn own_folder(work_dir: &Path) -> Result<PathBuf, Error> {
+    let own = work_dir.join(OWN_FOLDER);
+    let unusable = |e: std::io::Error| Error::Unusable { what: format!("`{}`", own.display()), why: e.to_string() };
+    if own.exists() {
+        std::fs::remove_dir_all(&own).map_err(unusable)?;
+    }
+    for part in ["exchange", "spill"] {
+        std::fs::create_dir_all(own.join(part)).map_err(unusable)?;
+    }
+    Ok(own)
+}
+
+fn process_config(config: &Config, inner: IpAddr, own: &Path) -> Result<ExecutorProcessConfig, Error> {
+    let engine = |e: datafusion::error::DataFusionError| Error::Engine(e.strip_backtrace());
+    let limits = Limits { threads: config.slots, spill_dir: Some(own.join("spill")), ..config.limits.clone() };
+    let environment = cluster::environment(&limits).map_err(engine)?;
+    Ok(ExecutorProcessConfig {
+        // The engine binds every address by default.
+        bind_host: inner.to_string(),
+        external_host: Some(config.advertise.clone()),
+        port: config.port,
+        grpc_port: config.task_port,
+        scheduler_host: config.coordinator_host.clone(),
+        scheduler_port: config.coordinator_port,
+        scheduler_connect_timeout_seconds: CONNECT_SECONDS,
+        vcores: config.slots,
+        // Only a worker that takes pushed tasks can be told to stop one.
+        task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
+        // Otherwise a folder of the system's, kept when the process is killed.
+        work_dir: Some(own.join("exchange").to_string_lossy().into_owned()),
+        // Otherwise rows of people lie on the disk for a week.
+        job_data_ttl_seconds: LEFT_BEHIND_SECONDS,
+        job_data_clean_up_interval_seconds: SWEEP_SECONDS,
+        grpc_max_decoding_message_size: MESSAGE_BYTES_MAX as u32,
+        grpc_max_encoding_message_size: MESSAGE_BYTES_MAX as u32,
+        executor_heartbeat_interval_seconds: HEARTBEAT_SECONDS,
+        // Our environment holds one pool for all tasks of the process; the engine would put a pool a task in its place.
+        memory_pool_size: Some(0),
+        override_function_registry: Some(Arc::new(cluster::functions().map_err(engine)?)),
+        override_runtime_producer: Some(Arc::new(move |_| Ok(Arc::clone(&environment)))),
+        override_config_producer: Some(cluster::config_producer(limits, config.slots, config.identity.clone())),
+        override_logical_codec: Some(Arc::new(LogicalCodec)),
+        override_physical_codec: Some(Arc::new(ClusterCodec::default())),
+        override_create_grpc_client_endpoint: config.identity.clone().map(tls::endpoints),
+        ..Default::default()
+    })
+}

@@ -2,6 +2,7 @@
 
 mod c360;
 mod cases;
+mod cluster;
 mod journey;
 mod kill;
 mod s3;

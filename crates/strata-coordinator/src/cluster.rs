@@ -1,0 +1,236 @@
+//! Ballista's scheduler inside the coordinator: which workers there are, and one plan's way over them. Never lets the scheduler commit, list
+//! files or plan by itself.
+
+use crate::distribute::distributed;
+use ballista_core::JobId;
+use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::serde::protobuf::job_status::Status;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
+use ballista_scheduler::cluster::{BallistaCluster, ClusterState, JobState};
+use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
+use ballista_scheduler::scheduler_process::create_scheduler;
+use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
+use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use strata_runtime::cluster::{self, ClusterCodec, Identity, MESSAGE_BYTES_MAX, tls};
+use strata_runtime::{Limits, LogicalCodec};
+use tokio::sync::RwLock;
+
+/// A worker that was not heard of for so long is lost; it says it is there every 2 s. The engine's default is 180.
+const WORKER_LOST_SECONDS: u64 = 10;
+/// How often is looked for lost workers.
+const LOOK_SECONDS: u64 = 2;
+/// How long plans wait for any worker to come back when all are lost.
+const NO_WORKERS_SECONDS: u64 = 10;
+/// A task that failed for reasons outside it is tried so often.
+const ATTEMPTS_MAX: usize = 4;
+/// State of finished plans is removed when it was read; this is for plans whose reader went away.
+const STATE_SECONDS: u64 = 600;
+/// Events that may wait in the scheduler; every task start and end is one.
+const EVENTS_MAX: u32 = 100_000;
+
+/// How often is looked whether a plan has stopped.
+const CLOSE_LOOK: Duration = Duration::from_millis(50);
+/// And how many times at most: 10 s.
+const CLOSE_LOOKS_MAX: usize = 200;
+
+type Scheduler = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+
+/// The cluster as the coordinator sees it.
+pub struct Cluster {
+    scheduler: Scheduler,
+    jobs: Arc<dyn JobState>,
+    workers: Arc<dyn ClusterState>,
+    limits: Limits,
+    identity: Option<Identity>,
+    environment: Arc<RuntimeEnv>,
+    /// Plans that were told to stop and have not yet.
+    closing: AtomicUsize,
+}
+
+/// How the scheduler is reached by workers.
+#[derive(Debug, Clone)]
+pub struct SchedulerAddress {
+    /// Host that workers reach it at.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl Cluster {
+    /// Starts a scheduler that serves nobody yet. Errors: `Internal` if the engine refuses.
+    pub async fn start(address: &SchedulerAddress, limits: Limits, identity: Option<Identity>) -> Result<Arc<Self>> {
+        let engine = |e: ballista_core::error::BallistaError| internal_datafusion_err!("the scheduler: {e}");
+        let environment = cluster::environment(&limits)?;
+        let config = scheduler_config(address, &limits, identity.clone(), &environment);
+        let state = BallistaCluster::new_from_config(&config).await.map_err(engine)?;
+        let (jobs, workers) = (state.job_state(), state.cluster_state());
+        let scheduler = create_scheduler::<LogicalPlanNode, PhysicalPlanNode>(state, Arc::new(config)).await.map_err(engine)?;
+        Ok(Arc::new(Self { scheduler, jobs, workers, limits, identity, environment, closing: AtomicUsize::new(0) }))
+    }
+
+    /// What workers talk to. The scheduler's own pages and its REST interface stay off: they show settings as they are.
+    pub fn router(&self) -> axum::Router {
+        let server = SchedulerGrpcServer::new(self.scheduler.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        tonic::service::Routes::new(server).into_axum_router()
+    }
+
+    /// Slots of the workers that are alive.
+    pub async fn slots(&self) -> usize {
+        let alive = self.workers.executor_heartbeats();
+        let known = self.workers.registered_executor_metadata().await;
+        known.iter().filter(|w| alive.contains_key(&w.id)).map(|w| w.specification.vcores as usize).sum()
+    }
+
+    /// Workers that are alive: host and slots.
+    pub async fn workers(&self) -> Vec<(String, usize)> {
+        let alive = self.workers.executor_heartbeats();
+        let known = self.workers.registered_executor_metadata().await;
+        let alive = known.into_iter().filter(|w| alive.contains_key(&w.id));
+        alive.map(|w| (format!("{}:{}", w.host, w.port), w.specification.vcores as usize)).collect()
+    }
+
+    /// Waits until there is a worker. Errors: `IoError` if none came.
+    pub(crate) async fn wait_for_slots(&self, patience: Duration) -> Result<usize> {
+        let mut waited = Duration::ZERO;
+        let pause = Duration::from_millis(100);
+        loop {
+            match self.slots().await {
+                0 if waited >= patience => {
+                    let text = "no worker is connected; start one with `strata worker --coordinator HOST:PORT`";
+                    return Err(DataFusionError::IoError(std::io::Error::other(text)));
+                }
+                0 => tokio::time::sleep(pause).await,
+                slots => return Ok(slots),
+            }
+            waited += pause;
+        }
+    }
+
+    /// A session that plans for `slots` slots.
+    pub(crate) fn session(&self, slots: usize) -> Result<SessionContext> {
+        cluster::session(cluster::config(&self.limits, slots, self.identity.as_ref()), Arc::clone(&self.environment))
+    }
+
+    /// The physical plan of `plan`, fit to be cut into tasks.
+    pub(crate) async fn physical(&self, session: &SessionContext, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        distributed(session.state().create_physical_plan(plan).await?)
+    }
+
+    /// Gives a plan to the workers.
+    pub(crate) async fn submit(&self, label: &str, session: SessionContext, plan: Arc<dyn ExecutionPlan>) -> Result<JobId> {
+        self.scheduler
+            .submit_physical_plan(label, Arc::new(session), plan, None)
+            .await
+            .map_err(|e| internal_datafusion_err!("the scheduler did not take `{label}`: {e}"))
+    }
+
+    /// Its graph of stages while it runs.
+    pub(crate) fn running(&self, job: &JobId) -> Option<Arc<RwLock<ExecutionGraphBox>>> {
+        self.scheduler.state.task_manager.get_running_job_cache().get(job).map(|info| Arc::clone(&info.execution_graph))
+    }
+
+    /// Its state.
+    pub(crate) async fn status(&self, job: &JobId) -> Option<Status> {
+        let status = self.scheduler.state.task_manager.get_job_status(job).await.ok().flatten();
+        status.and_then(|s| s.status)
+    }
+
+    /// Its graph of stages after it ended.
+    pub(crate) async fn ended(&self, job: &JobId) -> Option<ExecutionGraphBox> {
+        self.jobs.get_execution_graph(job).await.ok().flatten()
+    }
+
+    /// Stops its tasks on every worker, and waits for the scheduler to have done so.
+    pub(crate) async fn cancel(&self, job: &JobId) {
+        self.closing.fetch_add(1, Ordering::SeqCst);
+        self.close(job).await;
+    }
+
+    /// The same, without waiting for it; [`Cluster::closed`] waits.
+    pub(crate) fn cancel_later(self: &Arc<Self>, job: JobId) {
+        self.closing.fetch_add(1, Ordering::SeqCst);
+        let cluster = Arc::clone(self);
+        tokio::spawn(async move { cluster.close(&job).await });
+    }
+
+    async fn close(&self, job: &JobId) {
+        if let Err(e) = self.scheduler.cancel_job(job.clone()).await {
+            tracing::warn!("the scheduler did not take a cancel: {e}");
+        }
+        for _ in 0..CLOSE_LOOKS_MAX {
+            if !matches!(self.status(job).await, Some(Status::Running(_) | Status::Queued(_))) {
+                break;
+            }
+            tokio::time::sleep(CLOSE_LOOK).await;
+        }
+        self.forget(job).await;
+        self.closing.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Waits until every plan that was told to stop has stopped.
+    pub(crate) async fn closed(&self) {
+        for _ in 0..CLOSE_LOOKS_MAX {
+            if self.closing.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            tokio::time::sleep(CLOSE_LOOK).await;
+        }
+    }
+
+    /// Forgets it, here and on the workers.
+    pub(crate) async fn forget(&self, job: &JobId) {
+        self.scheduler.state.executor_manager.clean_up_job_data(job.clone());
+        if let Err(e) = self.jobs.remove_job(job).await {
+            tracing::debug!("a finished plan was gone already: {e}");
+        }
+    }
+}
+
+fn scheduler_config(
+    address: &SchedulerAddress,
+    limits: &Limits,
+    identity: Option<Identity>,
+    environment: &Arc<RuntimeEnv>,
+) -> SchedulerConfig {
+    let environment = Arc::clone(environment);
+    SchedulerConfig {
+        external_host: address.host.clone(),
+        bind_port: address.port,
+        // Only a worker that takes pushed tasks can be told to stop one. Its task server has no transport security: workers put a tunnel
+        // before it.
+        scheduling_policy: TaskSchedulingPolicy::PushStaged,
+        task_distribution: TaskDistributionPolicy::RoundRobin,
+        event_loop_buffer_size: EVENTS_MAX,
+        finished_job_data_clean_up_interval_seconds: STATE_SECONDS,
+        finished_job_state_clean_up_interval_seconds: STATE_SECONDS,
+        executor_timeout_seconds: WORKER_LOST_SECONDS,
+        expire_dead_executor_interval_seconds: LOOK_SECONDS,
+        no_executors_grace_period_seconds: NO_WORKERS_SECONDS,
+        task_max_failures: ATTEMPTS_MAX,
+        stage_max_failures: ATTEMPTS_MAX,
+        // Plans name thousands of files.
+        grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX as u32,
+        grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX as u32,
+        grpc_client_max_message_size: MESSAGE_BYTES_MAX as u32,
+        override_config_producer: Some(cluster::config_producer(limits.clone(), 1, identity.clone())),
+        override_session_builder: Some(Arc::new(move |config| {
+            cluster::session(config, Arc::clone(&environment)).map(|context| context.state())
+        })),
+        override_logical_codec: Some(Arc::new(LogicalCodec)),
+        override_physical_codec: Some(Arc::new(ClusterCodec::default())),
+        use_tls: identity.is_some(),
+        override_create_grpc_client_endpoint: identity.map(tls::endpoints),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,311 @@
+//! The coordinator that holds the lease works on queued runs, each in a task of its own, and takes over what another left. Never writes
+//! anything under a lease it no longer holds.
+
+use crate::body::RunBody;
+use crate::cluster::Cluster;
+use crate::hub::Hub;
+use crate::ledger::Ledger;
+use crate::runner::ClusterRunner;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use strata_engine::journal::{pins_from_json, pins_to_json};
+use strata_engine::{Error as RunError, Finished, Journal, RunOptions, RunReport};
+use strata_store::{Change, Fence, Lease, ListQuery, NewEvent, Outcome, OutcomeClass, RunRecord, RunState};
+use tokio::task::JoinSet;
+
+/// Name of the lease.
+const LEASE: &str = "coordinator";
+/// How long it lasts without being renewed.
+const TTL: Duration = Duration::from_secs(10);
+/// How often it is renewed, and how often one who waits for it asks.
+const RENEW: Duration = Duration::from_secs(3);
+/// How often the queue is looked at when nobody rings.
+const LOOK: Duration = Duration::from_secs(1);
+/// Label of the record of pinned files.
+const PINS: &str = "pin sources";
+/// Runs looked at a time.
+const PAGE: u32 = 200;
+
+/// How the leader works.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Who it is, in leases.
+    pub(crate) holder: String,
+    /// Address of the folder for tables between steps; coordinator and workers must all reach it.
+    pub(crate) work: String,
+    /// Runs at a time.
+    pub(crate) runs_max: usize,
+}
+
+/// Works until the future is dropped.
+pub(crate) async fn lead(hub: Arc<Hub>, cluster: Arc<Cluster>, settings: Settings) {
+    loop {
+        match hub.store.acquire(LEASE, &settings.holder, TTL).await {
+            Ok(Some(lease)) => {
+                tracing::info!(epoch = lease.epoch, "leads");
+                let lost = Leader::new(&hub, &cluster, &settings, lease).work().await;
+                tracing::warn!("no longer leads: {lost}");
+            }
+            Ok(None) => {}
+            Err(e) => tracing::warn!("cannot ask for the lease: {e}"),
+        }
+        tokio::time::sleep(RENEW).await;
+    }
+}
+
+struct Leader {
+    hub: Arc<Hub>,
+    cluster: Arc<Cluster>,
+    settings: Settings,
+    lease: Lease,
+    /// Runs at work, by pipeline: of one pipeline one run is at work at a time, for they write the same tables.
+    busy: BTreeMap<String, String>,
+    tasks: JoinSet<String>,
+    stops: BTreeMap<String, tokio::sync::watch::Sender<Option<Stop>>>,
+}
+
+/// Why a run is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Cancelled,
+}
+
+impl Leader {
+    fn new(hub: &Arc<Hub>, cluster: &Arc<Cluster>, settings: &Settings, lease: Lease) -> Self {
+        Self {
+            hub: Arc::clone(hub),
+            cluster: Arc::clone(cluster),
+            settings: settings.clone(),
+            lease,
+            busy: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            stops: BTreeMap::new(),
+        }
+    }
+
+    /// Gives why it ended. Dropping the tasks stops every run's work here; the next leader goes on behind their finished steps.
+    async fn work(mut self) -> String {
+        let mut renew = tokio::time::interval(RENEW);
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = renew.tick() => match self.hub.store.renew(&self.lease, TTL).await {
+                    Ok(lease) => self.lease = lease,
+                    Err(e @ strata_store::Error::Fenced { .. }) => return e.to_string(),
+                    // The store may come back before the lease ends; every write checks it anyway.
+                    Err(e) => tracing::warn!("cannot renew the lease: {e}"),
+                },
+                Some(ended) = self.tasks.join_next() => {
+                    if let Ok(run_id) = ended {
+                        self.busy.retain(|_, r| *r != run_id);
+                        self.stops.remove(&run_id);
+                    }
+                    self.look().await;
+                }
+                () = self.hub.bell.notified() => self.look().await,
+                _ = look.tick() => self.look().await,
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        if let Err(e) = self.start_and_stop().await {
+            tracing::warn!("cannot read the queue: {e}");
+        }
+    }
+
+    async fn start_and_stop(&mut self) -> strata_store::Result<()> {
+        let mine: BTreeSet<&String> = self.busy.values().collect();
+        let query = ListQuery { states: vec![RunState::Cancelling], oldest_first: true, page_size: PAGE, ..Default::default() };
+        for run in self.hub.store.list(&query).await?.runs {
+            match self.stops.get(&run.run_id) {
+                Some(stop) => drop(stop.send(Some(Stop::Cancelled))),
+                // Another coordinator was asked to stop it and went away.
+                None if !mine.contains(&run.run_id) => ended_before(&self.hub, &self.lease.fence(), &run).await,
+                None => {}
+            }
+        }
+        let query = ListQuery {
+            states: vec![RunState::Running, RunState::Queued],
+            oldest_first: true,
+            page_size: PAGE,
+            ..Default::default()
+        };
+        for run in self.hub.store.list(&query).await?.runs {
+            if self.busy.len() >= self.settings.runs_max {
+                break;
+            }
+            if !self.busy.contains_key(&run.pipeline) {
+                self.begin(run);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, run: RunRecord) {
+        let (stop, stopped) = tokio::sync::watch::channel(None);
+        self.busy.insert(run.pipeline.clone(), run.run_id.clone());
+        self.stops.insert(run.run_id.clone(), stop);
+        let work = Work {
+            hub: Arc::clone(&self.hub),
+            cluster: Arc::clone(&self.cluster),
+            settings: self.settings.clone(),
+            fence: self.lease.fence(),
+            run,
+        };
+        self.tasks.spawn(async move {
+            let run_id = work.run.run_id.clone();
+            if let Err(e) = work.through(stopped).await {
+                tracing::warn!(run = %run_id, "left alone: {e}");
+            }
+            run_id
+        });
+    }
+}
+
+async fn ended_before(hub: &Hub, fence: &Fence, run: &RunRecord) {
+    let change = ending(RunState::Cancelled, cancelled(run), None);
+    if let Err(e) = hub.store.append(fence, &run.run_id, change).await {
+        tracing::warn!(run = %run.run_id, "cannot end a cancelled run: {e}");
+    }
+}
+
+fn cancelled(run: &RunRecord) -> Outcome {
+    let message = run.cancel_reason.clone().unwrap_or_else(|| "cancelled".into());
+    Outcome { class: None, exit_code: 130, message, retryable: false }
+}
+
+fn ending(state: RunState, outcome: Outcome, report: Option<&RunReport>) -> Change {
+    let kind = match state {
+        RunState::Succeeded => "succeeded",
+        RunState::Cancelled => "cancelled",
+        RunState::TimedOut => "timed_out",
+        _ => "failed",
+    };
+    let body = json!({"message": outcome.message, "class": outcome.class, "exit_code": outcome.exit_code});
+    Change {
+        events: vec![NewEvent { kind: kind.into(), body }],
+        state: Some(state),
+        outcome: Some(outcome),
+        report: report.and_then(|r| serde_json::to_value(r).ok()),
+        ..Default::default()
+    }
+}
+
+/// One run at work.
+struct Work {
+    hub: Arc<Hub>,
+    cluster: Arc<Cluster>,
+    settings: Settings,
+    fence: Fence,
+    run: RunRecord,
+}
+
+impl Work {
+    /// From its beginning, or from where another left it, to its end. Errors: of the store; the run stays as it is for the next who leads.
+    async fn through(self, mut stopped: tokio::sync::watch::Receiver<Option<Stop>>) -> strata_store::Result<()> {
+        let body = RunBody::of(&self.run)?;
+        let attempt = self.run.attempt + 1;
+        let started = NewEvent { kind: "started".into(), body: json!({"attempt": attempt}) };
+        let change = Change { events: vec![started], state: Some(RunState::Running), ..Default::default() };
+        self.hub.store.append(&self.fence, &self.run.run_id, change).await?;
+        let ledger = Arc::new(Ledger::new(Arc::clone(&self.hub), self.fence.clone(), self.run.run_id.clone()));
+        let limit = body.timeout_seconds.map(|s| Duration::from_secs(s).saturating_sub(self.age()));
+        let (state, outcome, report) = tokio::select! {
+            ended = self.execute(&body, attempt, &ledger) => ended?,
+            () = told(&mut stopped) => (RunState::Cancelled, cancelled(&self.latest().await), None),
+            () = sleep(limit) => (RunState::TimedOut, timed_out(body.timeout_seconds), None),
+        };
+        ledger.drain().await;
+        if report.is_none() {
+            // It is said to have stopped when its tasks have.
+            self.cluster.closed().await;
+        }
+        let change = ending(state, outcome, report.as_ref());
+        self.hub.store.append(&self.fence, &self.run.run_id, change).await?;
+        ledger.news().await;
+        Ok(())
+    }
+
+    async fn latest(&self) -> RunRecord {
+        self.hub.store.get(&self.run.run_id).await.ok().flatten().unwrap_or_else(|| self.run.clone())
+    }
+
+    /// How long the run has been at work before this attempt.
+    fn age(&self) -> Duration {
+        let since = self.run.started_at.map(|at| strata_runtime::clock::now() - at);
+        since.and_then(|d| d.to_std().ok()).unwrap_or_default()
+    }
+
+    async fn execute(
+        &self,
+        body: &RunBody,
+        attempt: u32,
+        ledger: &Arc<Ledger>,
+    ) -> strata_store::Result<(RunState, Outcome, Option<RunReport>)> {
+        let mut options = body.load_options(self.run.created_at);
+        let pins = self.hub.store.steps(&self.run.run_id).await?.into_iter().find(|s| s.step == PINS);
+        options.pins = pins.as_ref().and_then(|s| pins_from_json(&s.artifact).ok());
+        let loaded = strata_engine::load::load_text(body.source(), &options).await;
+        if options.pins.is_none()
+            && strata_engine::load::verdict(&loaded.diagnostics).is_ok()
+            && let Ok(artifact) = pins_to_json(&loaded.catalog)
+        {
+            ledger.pinned(Finished { step: PINS.into(), digest: String::new(), artifact }).await?;
+        }
+        let runner = ClusterRunner::new(Arc::clone(&self.cluster));
+        let options = RunOptions {
+            run_id: Some(self.run.run_id.clone()),
+            attempt,
+            work: self.settings.work.clone(),
+            journal: Arc::clone(ledger) as Arc<dyn Journal>,
+        };
+        let (result, report) = strata_engine::run(&loaded, &runner, &options, ledger.as_ref()).await;
+        if let Err(e) = self.hub.store.check(&self.fence).await {
+            return Err(e);
+        }
+        Ok(match result {
+            Ok(()) => {
+                (RunState::Succeeded, Outcome { class: None, exit_code: 0, message: String::new(), retryable: false }, Some(report))
+            }
+            Err(e) => (RunState::Failed, outcome_of(&e, &loaded), Some(report)),
+        })
+    }
+}
+
+/// Waits until the run is told to stop.
+async fn told(stopped: &mut tokio::sync::watch::Receiver<Option<Stop>>) {
+    if stopped.wait_for(Option::is_some).await.is_err() {
+        // Nobody is left who could tell.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn sleep(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn timed_out(seconds: Option<u64>) -> Outcome {
+    let message = format!("it took longer than {} s", seconds.unwrap_or_default());
+    Outcome { class: None, exit_code: 124, message, retryable: false }
+}
+
+fn outcome_of(error: &RunError, loaded: &strata_engine::Loaded) -> Outcome {
+    let class = match error.class() {
+        "DATA_CHECK" => OutcomeClass::DataCheck,
+        "POLICY" => OutcomeClass::Policy,
+        "TRANSIENT" => OutcomeClass::Transient,
+        "INTERNAL" => OutcomeClass::Internal,
+        _ => OutcomeClass::User,
+    };
+    let mut message = error.to_string();
+    for d in loaded.diagnostics.iter().filter(|d| d.severity == strata_spec::Severity::Error).take(20) {
+        message.push_str(&format!("\n{}: {}", loaded.source.place(d.span), d.message));
+    }
+    Outcome { class: Some(class), exit_code: error.exit_code(), message, retryable: class == OutcomeClass::Transient }
+}

@@ -1,0 +1,273 @@
+//! Runs compiled plans on the workers. Never keeps more of a result than its rows: results of the engine's plans are summaries and receipts.
+
+use crate::cluster::Cluster;
+use crate::failure;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use ballista_core::JobId;
+use ballista_core::execution_plans::ShuffleReaderExec;
+use ballista_core::serde::protobuf::job_status::Status;
+use ballista_core::serde::scheduler::PartitionLocation;
+use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
+use ballista_scheduler::state::execution_stage::ExecutionStage;
+use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use strata_engine::{Meter, Reading, Runner, Running, Tasks};
+
+/// How often a plan's state is looked at: it costs a map look-up.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a plan waits for the first worker.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A plan whose result was lost with its worker, or that stands still, is run again so often. Its files have other names each time.
+const TRIES: u32 = 3;
+/// A plan of which no task ends and none runs for so long stands still.
+const STILL: Duration = Duration::from_secs(60);
+
+/// Runs plans on a cluster.
+pub struct ClusterRunner {
+    cluster: Arc<Cluster>,
+}
+
+impl ClusterRunner {
+    /// A runner on the workers of `cluster`.
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+}
+
+/// One plan under way. Stops its tasks when it is dropped before its end.
+struct Job {
+    cluster: Arc<Cluster>,
+    seen: Arc<Seen>,
+    schema: arrow::datatypes::SchemaRef,
+    task: Arc<TaskContext>,
+    id: Option<JobId>,
+}
+
+/// What was read of a plan's operators.
+struct Seen {
+    cluster: Arc<Cluster>,
+    job: Mutex<Option<JobId>>,
+    last: Mutex<Counted>,
+}
+
+#[derive(Default, Clone)]
+struct Counted {
+    readings: Vec<Reading>,
+    tasks: Tasks,
+    shuffled: u64,
+}
+
+#[async_trait]
+impl Runner for ClusterRunner {
+    async fn start(&self, label: &str, plan: LogicalPlan) -> Result<Running> {
+        let slots = self.cluster.wait_for_slots(PATIENCE).await?;
+        let session = self.cluster.session(slots)?;
+        let physical = self.cluster.physical(&session, &plan).await?;
+        let schema = physical.schema();
+        let seen =
+            Arc::new(Seen { cluster: Arc::clone(&self.cluster), job: Mutex::default(), last: Mutex::default() });
+        let mut job = Job {
+            cluster: Arc::clone(&self.cluster),
+            seen: Arc::clone(&seen),
+            schema: Arc::clone(&schema),
+            task: session.task_ctx(),
+            id: None,
+        };
+        let label = label.to_owned();
+        let rows = stream::once(async move {
+            let batches = job.run(&label, &session, physical).await?;
+            Ok::<_, DataFusionError>(stream::iter(batches.into_iter().map(Ok)))
+        })
+        .try_flatten();
+        Ok(Running { rows: Box::pin(RecordBatchStreamAdapter::new(schema, rows)), meter: seen })
+    }
+}
+
+impl Job {
+    async fn run(
+        &mut self,
+        label: &str,
+        session: &datafusion::prelude::SessionContext,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<Vec<RecordBatch>> {
+        let mut tried = 1;
+        loop {
+            // INVARIANT: a plan that is run again is submitted anew: its tasks have other names, and so have the files they write.
+            let id = self.cluster.submit(label, session.clone(), Arc::clone(&plan)).await?;
+            self.id = Some(id.clone());
+            *self.seen.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.clone());
+            let result = match self.finished(&id).await {
+                Ok(graph) => self.rows(&graph).await,
+                Err(e) => Err(e),
+            };
+            self.id = None;
+            self.cluster.forget(&id).await;
+            match result {
+                Err(e) if failure::is_passing(&e) && tried < TRIES && self.cluster.slots().await > 0 => {
+                    tracing::warn!("`{label}` is run again: {e}");
+                    tried += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for its end. Errors: what its tasks failed with.
+    async fn finished(&self, id: &JobId) -> Result<ExecutionGraphBox> {
+        let (mut still, mut before) = (Duration::ZERO, Tasks::default());
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match self.cluster.status(id).await {
+                Some(Status::Successful(_)) => {
+                    let Some(graph) = self.cluster.ended(id).await else {
+                        return internal_err!("the scheduler forgot a finished plan");
+                    };
+                    self.seen.read(&graph);
+                    return Ok(graph);
+                }
+                Some(Status::Failed(failed)) => return Err(failure::of_text(&failed.error)),
+                _ => {}
+            }
+            let (tasks, running) = self.seen.look(id).await;
+            still = if running > 0 || tasks != before || self.cluster.slots().await == 0 { Duration::ZERO } else { still + LOOK };
+            before = tasks;
+            if still > STILL {
+                self.cluster.cancel(id).await;
+                return Err(failure::passing("none of its tasks ran for a minute"));
+            }
+        }
+    }
+
+    /// Its rows, in order of partitions. Errors: `IoError` if a worker that held some is gone.
+    async fn rows(&self, graph: &ExecutionGraphBox) -> Result<Vec<RecordBatch>> {
+        let mut locations: Vec<PartitionLocation> = graph.output_locations();
+        locations.sort_by_key(|l| (l.partition_id.partition_id, l.map_partition_id));
+        let Some(stage) = locations.first().map(|l| l.partition_id.stage_id) else { return Ok(vec![]) };
+        let groups: Vec<Vec<PartitionLocation>> = locations.into_iter().map(|l| vec![l]).collect();
+        let count = groups.len();
+        let reader =
+            ShuffleReaderExec::try_new(stage, groups, Arc::clone(&self.schema), Partitioning::UnknownPartitioning(count))?
+                // Nothing of it lies here: every piece is fetched from its worker.
+                .with_work_dir("/nonexistent".to_owned());
+        let mut out = vec![];
+        for partition in 0..count {
+            let mut rows = reader.execute(partition, Arc::clone(&self.task))?;
+            while let Some(batch) = rows.next().await {
+                out.push(batch.map_err(|e| failure::passing(&format!("its result is gone with its worker: {e}")))?);
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.cluster.cancel_later(id);
+        }
+    }
+}
+
+impl Seen {
+    /// Looks at a running plan: its tasks, and how many run at this moment.
+    async fn look(&self, id: &JobId) -> (Tasks, usize) {
+        let Some(graph) = self.cluster.running(id) else { return (Tasks::default(), 0) };
+        let graph = graph.read().await;
+        let counted = counted(&graph);
+        let tasks = counted.tasks;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+        (tasks, graph.running_tasks().len())
+    }
+
+    fn read(&self, graph: &ExecutionGraphBox) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = counted(graph);
+    }
+
+    fn last(&self) -> Counted {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Meter for Seen {
+    async fn readings(&self) -> Vec<Reading> {
+        self.last().readings
+    }
+
+    async fn tasks(&self) -> Option<Tasks> {
+        Some(self.last().tasks)
+    }
+
+    async fn shuffled_bytes(&self) -> u64 {
+        self.last().shuffled
+    }
+}
+
+fn counted(graph: &ExecutionGraphBox) -> Counted {
+    let mut out = Counted::default();
+    let mut stages: Vec<_> = graph.stages().iter().collect();
+    stages.sort_by_key(|(id, _)| **id);
+    for (_, stage) in stages {
+        match stage {
+            ExecutionStage::UnResolved(s) => out.shuffled += handed_on(&s.inputs),
+            ExecutionStage::Resolved(s) => {
+                out.tasks.all += s.partitions as u64;
+                out.shuffled += handed_on(&s.inputs);
+            }
+            ExecutionStage::Running(s) => {
+                out.tasks.all += s.partitions as u64;
+                out.tasks.done += s.partitions.saturating_sub(s.pending.remaining() + running(&s.task_infos)) as u64;
+                out.shuffled += handed_on(&s.inputs);
+                read(&s.plan, s.stage_metrics.as_deref().unwrap_or_default(), &mut out.readings);
+            }
+            ExecutionStage::Successful(s) => {
+                out.tasks.all += s.partitions as u64;
+                out.tasks.done += s.partitions as u64;
+                out.shuffled += handed_on(&s.inputs);
+                read(&s.plan, &s.stage_metrics, &mut out.readings);
+            }
+            ExecutionStage::Failed(_) => {}
+        }
+    }
+    out
+}
+
+fn running(tasks: &[ballista_scheduler::state::execution_stage::TaskInfo]) -> usize {
+    use ballista_core::serde::protobuf::task_status;
+    tasks
+        .iter()
+        .filter(|t| matches!(t.task_status, task_status::Status::Running(_)))
+        .map(|t| t.global_input_partition_ids.len())
+        .sum()
+}
+
+/// Bytes that a stage takes from others.
+fn handed_on(inputs: &std::collections::HashMap<usize, ballista_scheduler::state::execution_stage::StageOutput>) -> u64 {
+    let pieces = inputs.values().flat_map(|o| o.partition_locations.values().flatten());
+    pieces.map(|l| l.partition_stats.num_bytes().unwrap_or(0)).sum()
+}
+
+/// Operators that count, in the order in which workers report them.
+fn read(plan: &Arc<dyn ExecutionPlan>, metrics: &[datafusion::physical_plan::metrics::MetricsSet], out: &mut Vec<Reading>) {
+    let mut operators = vec![];
+    counting(plan, &mut operators);
+    if operators.len() == metrics.len() {
+        out.extend(operators.into_iter().zip(metrics).map(|(operator, m)| Reading { operator, metrics: m.clone() }));
+    }
+}
+
+fn counting(plan: &Arc<dyn ExecutionPlan>, out: &mut Vec<Arc<dyn ExecutionPlan>>) {
+    if plan.metrics().is_some() {
+        out.push(Arc::clone(plan));
+    }
+    for child in plan.children() {
+        counting(child, out);
+    }
+}

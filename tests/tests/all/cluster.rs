@@ -1,0 +1,199 @@
+//! The same pipelines on a cluster of real processes: the same tables as in one process, and nothing lost when processes are killed. Never
+//! mocks a worker, a coordinator or a store.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use strata_demo::{Size, generate};
+use strata_testkit::cluster::{ClusterSpec, LocalCluster};
+use strata_testkit::{RunSpec, case_folders, content_of, repository, run_pipeline};
+
+const AS_OF: &str = "2026-01-01T00:00:00Z";
+
+/// The report of a run that was waited for. Fails with what everybody said.
+fn done(cluster: &LocalCluster, mut command: Command) -> Value {
+    let out = command.output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        out.status.success(),
+        "exit {:?}\n{text}\n{}\n{}",
+        out.status.code(),
+        String::from_utf8_lossy(&out.stderr),
+        cluster.logs()
+    );
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// Rows and order-free content of each output of a report.
+fn contents(report: &Value) -> BTreeMap<String, String> {
+    let one = |o: &Value| {
+        let manifest = std::fs::read_to_string(Path::new(o["path"].as_str().unwrap()).join("_manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        (o["name"].as_str().unwrap().to_owned(), format!("{} rows {}", manifest["rows"], manifest["content"]))
+    };
+    report["outputs"].as_array().unwrap_or_else(|| panic!("{report}")).iter().map(one).collect()
+}
+
+fn vars(data: &Path, out: &Path) -> Vec<(&'static str, String)> {
+    vec![("data", data.display().to_string()), ("out", out.display().to_string())]
+}
+
+struct C360 {
+    pipeline: PathBuf,
+    data: PathBuf,
+    /// What one process makes of it.
+    wanted: BTreeMap<String, String>,
+}
+
+fn c360(work: &Path, customers: usize) -> C360 {
+    let (pipeline, data) = (repository().join("pipelines/c360"), work.join("data"));
+    generate(&data, &Size { customers, ..Size::default() }, 23).unwrap();
+    let spec = RunSpec::new(&pipeline, &data, &work.join("one-process")).as_of(AS_OF);
+    let wanted = content_of(&run_pipeline(&spec).unwrap());
+    assert_eq!(wanted.len(), 4);
+    C360 { pipeline, data, wanted }
+}
+
+fn start(cluster: &LocalCluster, c360: &C360, out: &Path, more: &[&str]) -> Child {
+    let mut command = cluster.run(&c360.pipeline, &vars(&c360.data, out), &["--as-of", AS_OF, "--output", "json"]);
+    command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn ended(cluster: &LocalCluster, child: Child) -> Value {
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "exit {:?}\n{said}\n{}", out.status.code(), cluster.logs());
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {said}"))
+}
+
+#[test]
+fn cases_and_pipelines_give_the_same_tables_on_one_worker_and_on_three() {
+    let work = tempfile::tempdir().unwrap();
+    let c360 = c360(work.path(), 1500);
+    for workers in [1, 3] {
+        let cluster =
+            LocalCluster::start(&work.path().join(format!("cluster-{workers}")), ClusterSpec { workers, ..Default::default() });
+        let mut ran = 0;
+        for case in case_folders(&repository().join("tests/cases")).iter().filter(|c| c.join("expected").is_dir()) {
+            let name = case.file_name().unwrap().to_string_lossy().into_owned();
+            let out = work.path().join(format!("{name}-{workers}"));
+            let here = work.path().join(format!("{name}-{workers}-here"));
+            let alone = content_of(&run_pipeline(&RunSpec::new(case, case, &here)).unwrap());
+            let report = done(&cluster, cluster.run(case, &vars(case, &out), &["--output", "json"]));
+            assert_eq!(contents(&report), alone, "{name} on {workers} workers");
+            ran += 1;
+        }
+        assert!(ran >= 6, "only {ran} cases");
+        let out = work.path().join(format!("c360-{workers}"));
+        let report = ended(&cluster, start(&cluster, &c360, &out, &[]));
+        assert_eq!(contents(&report), c360.wanted, "c360 on {workers} workers");
+        let shuffled: u64 = report["steps"].as_array().unwrap().iter().filter_map(|s| s["shuffled_bytes"].as_u64()).sum();
+        assert!(shuffled > 100_000, "{shuffled} bytes went through exchanges");
+        for source in report["sources"].as_array().unwrap().iter().filter(|s| s["read"] == true) {
+            let sum: u64 = ["used", "deduplicated", "quarantined", "filtered", "after_as_of"].iter().filter_map(|k| source[k].as_u64()).sum();
+            assert_eq!(Some(sum), source["in_files"].as_u64(), "{source}");
+        }
+    }
+}
+
+#[test]
+fn three_runs_at_once_end_right_while_a_worker_is_killed_again_and_again() {
+    let work = tempfile::tempdir().unwrap();
+    let c360 = c360(work.path(), 3000);
+    // One pipeline runs once at a time, so the three have names of their own.
+    let text = std::fs::read_to_string(c360.pipeline.join("pipeline.yaml")).unwrap();
+    let pipelines: Vec<PathBuf> = (0..3)
+        .map(|i| {
+            let path = work.path().join(format!("c360_{i}.yaml"));
+            std::fs::write(&path, text.replacen("name: c360", &format!("name: c360_{i}"), 1)).unwrap();
+            path
+        })
+        .collect();
+    let mut cluster = LocalCluster::start(&work.path().join("cluster"), ClusterSpec { workers: 2, ..Default::default() });
+    let rounds = if strata_testkit::setting("STRATA_TEST_LONG").is_some() { 10 } else { 3 };
+    for round in 0..rounds {
+        let runs: Vec<Child> = (0..3)
+            .map(|i| {
+                let out = work.path().join(format!("out-{round}-{i}"));
+                let mut command = cluster.run(&pipelines[i], &vars(&c360.data, &out), &["--as-of", AS_OF, "--output", "json"]);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(700 + 450 * (round % 4)));
+        let victim = (round % 2) as usize;
+        cluster.kill_worker(victim);
+        std::thread::sleep(Duration::from_millis(300));
+        cluster.start_worker(victim);
+        for run in runs {
+            let report = ended(&cluster, run);
+            assert_eq!(contents(&report), c360.wanted, "round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_coordinator_goes_on_behind_the_last_finished_step() {
+    let work = tempfile::tempdir().unwrap();
+    let c360 = c360(work.path(), 3000);
+    let mut cluster = LocalCluster::start(&work.path().join("cluster"), ClusterSpec { workers: 2, ..Default::default() });
+    let rounds = if strata_testkit::setting("STRATA_TEST_LONG").is_some() { 12 } else { 4 };
+    let mut reused = 0;
+    for round in 0..rounds {
+        let out = work.path().join(format!("out-{round}"));
+        let run = start(&cluster, &c360, &out, &[]);
+        std::thread::sleep(Duration::from_millis(600 + 500 * round));
+        cluster.kill_coordinator();
+        cluster.start_coordinator();
+        let report = ended(&cluster, run);
+        assert_eq!(contents(&report), c360.wanted, "round {round}");
+        reused += report["steps"].as_array().unwrap().iter().filter(|s| s["reused"] == true).count();
+        let versions = std::fs::read_dir(out.join("customer_360/_pointer")).unwrap().count();
+        assert_eq!(versions, 1, "one commit");
+    }
+    assert!(reused > 0, "no step was ever reused, so the test shows nothing");
+}
+
+#[test]
+fn a_cancelled_run_frees_every_slot() {
+    let work = tempfile::tempdir().unwrap();
+    let c360 = c360(work.path(), 3000);
+    let cluster = LocalCluster::start(&work.path().join("cluster"), ClusterSpec { workers: 2, ..Default::default() });
+    let times = if strata_testkit::setting("STRATA_TEST_LONG").is_some() { 50 } else { 8 };
+    for i in 0..times {
+        let out = work.path().join(format!("out-{i}"));
+        let mut command = cluster.run(&c360.pipeline, &vars(&c360.data, &out), &["--as-of", AS_OF, "--output", "json", "--detach"]);
+        let run = done_line(&mut command);
+        std::thread::sleep(Duration::from_millis(150 + 130 * (i % 7)));
+        let cancelled = cluster.command().args(["runs", "cancel", &run, "--to", &cluster.url()]).output().unwrap();
+        assert!(cancelled.status.success(), "{}", String::from_utf8_lossy(&cancelled.stderr));
+    }
+    let began = Instant::now();
+    let report = ended(&cluster, start(&cluster, &c360, &work.path().join("last"), &[]));
+    assert_eq!(contents(&report), c360.wanted);
+    assert!(began.elapsed() < Duration::from_secs(60), "a run after {times} cancels took {:?}", began.elapsed());
+}
+
+/// The run id that a detached run prints.
+fn done_line(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let value: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out.stdout)));
+    let run = value["run_id"].as_str().or(value["name"].as_str()).unwrap_or_else(|| panic!("{value}"));
+    run.trim_start_matches("runs/").to_owned()
+}
+
+#[test]
+fn without_workers_a_run_fails_as_passing_and_says_what_to_do() {
+    let work = tempfile::tempdir().unwrap();
+    let c360 = c360(work.path(), 500);
+    let mut cluster = LocalCluster::start(&work.path().join("cluster"), ClusterSpec { workers: 1, ..Default::default() });
+    let run = start(&cluster, &c360, &work.path().join("out"), &[]);
+    std::thread::sleep(Duration::from_millis(500));
+    cluster.kill_worker(0);
+    let out = run.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(75), "{said}");
+    assert!(said.contains("TRANSIENT") || said.contains("worker"), "{said}");
+}
