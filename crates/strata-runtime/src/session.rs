@@ -69,14 +69,13 @@ impl PhysicalOptimizerRule for FewFiles {
 /// A session with our settings, functions and operators. Errors: `Execution` if the spill folder cannot be used.
 #[expect(clippy::disallowed_methods, reason = "the one place that builds a session")]
 pub fn session(limits: &Limits) -> Result<SessionContext> {
-    let context = SessionContext::new_with_state(state(config(limits), Arc::new(environment(limits)?))?);
-    context.register_object_store(&crate::store::local_url(), crate::store::local());
-    Ok(context)
+    Ok(SessionContext::new_with_state(state(config(limits), Arc::new(environment(limits)?))?))
 }
 
 /// Memory, disk and stores of a process.
 pub(crate) fn environment(limits: &Limits) -> Result<RuntimeEnv> {
     let mut runtime = RuntimeEnvBuilder::new()
+        .with_object_store_registry(crate::store::registry())
         // Files are pinned lists: nothing is listed, so no listing may be remembered.
         .with_object_list_cache_limit(0)
         .with_metadata_cache_limit(64 << 20);

@@ -1,5 +1,7 @@
 //! A worker: Ballista's executor with our session, functions, operators and limits. Never sees a pipeline, and never commits anything.
 
+mod engine;
+
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -144,6 +146,7 @@ fn process_config(config: &Config, inner: IpAddr, own: &Path) -> Result<Executor
         executor_heartbeat_interval_seconds: HEARTBEAT_SECONDS,
         // Our environment holds one pool for all tasks of the process; the engine would put a pool a task in its place.
         memory_pool_size: Some(0),
+        override_execution_engine: Some(Arc::new(engine::Engine::new())),
         override_function_registry: Some(Arc::new(cluster::functions().map_err(engine)?)),
         override_runtime_producer: Some(Arc::new(move |_| Ok(Arc::clone(&environment)))),
         override_config_producer: Some(cluster::config_producer(limits, config.slots, config.identity.clone())),

@@ -64,9 +64,7 @@ pub fn config_producer(limits: Limits, slots: usize, identity: Option<Identity>)
 
 /// Memory, disk and stores of a worker.
 pub fn environment(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
-    let environment = settings::environment(limits)?;
-    environment.register_object_store(&crate::store::local_url(), crate::store::local());
-    Ok(Arc::new(environment))
+    settings::environment(limits).map(Arc::new)
 }
 
 /// The session that plans for a cluster.
