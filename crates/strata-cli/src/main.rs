@@ -7,6 +7,7 @@ mod bars;
 mod cluster;
 mod explain;
 mod init;
+mod logs;
 #[cfg(feature = "cluster")]
 mod remote;
 mod render;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("STRATA_LOG"))
         .with_writer(std::io::stderr)
         .init();
+    logs::listen();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(args.threads())
         // Plans are deep trees; optimisers and planners walk them recursively.

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A plan whose result was lost with its worker, or that stands still, is run again so often. Its files have other names each time.
 const TRIES: u32 = 3;
 /// A plan of which no task ends and none runs for so long stands still.
-const STILL: Duration = Duration::from_secs(60);
+const STILL: Duration = Duration::from_secs(30);
 
 /// Runs plans on a cluster.
 pub struct ClusterRunner {
@@ -126,11 +126,16 @@ impl Job {
             tokio::time::sleep(LOOK).await;
             match self.cluster.status(id).await {
                 Some(Status::Successful(_)) => {
-                    let Some(graph) = self.cluster.ended(id).await else {
+                    // It is said to have ended a moment before it can be read.
+                    if let Some(graph) = self.cluster.ended(id).await {
+                        self.seen.read(&graph);
+                        return Ok(graph);
+                    }
+                    still += LOOK;
+                    if still > STILL {
                         return internal_err!("the scheduler forgot a finished plan");
-                    };
-                    self.seen.read(&graph);
-                    return Ok(graph);
+                    }
+                    continue;
                 }
                 Some(Status::Failed(failed)) => return Err(failure::of_text(&failed.error)),
                 _ => {}
@@ -139,8 +144,11 @@ impl Job {
             still = if running > 0 || tasks != before || self.cluster.slots().await == 0 { Duration::ZERO } else { still + LOOK };
             before = tasks;
             if still > STILL {
+                if let Some(graph) = self.cluster.running(id) {
+                    tracing::warn!("a plan stands still: {:?}", graph.read().await);
+                }
                 self.cluster.cancel(id).await;
-                return Err(failure::passing("none of its tasks ran for a minute"));
+                return Err(failure::passing("none of its tasks ran for half a minute"));
             }
         }
     }

@@ -47,7 +47,7 @@ struct C360 {
     wanted: BTreeMap<String, String>,
 }
 
-fn c360(work: &Path, customers: usize) -> C360 {
+fn c360(work: &Path, customers: u32) -> C360 {
     let (pipeline, data) = (repository().join("pipelines/c360"), work.join("data"));
     generate(&data, &Size { customers, ..Size::default() }, 23).unwrap();
     let spec = RunSpec::new(&pipeline, &data, &work.join("one-process")).as_of(AS_OF);
