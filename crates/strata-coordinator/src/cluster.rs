@@ -32,6 +32,8 @@ const LOOK_SECONDS: u64 = 2;
 const NO_WORKERS_SECONDS: u64 = 10;
 /// A task that failed for reasons outside it is tried so often.
 const ATTEMPTS_MAX: usize = 4;
+/// A stage is begun again so often. Each input that was lost with a worker counts, and a stage has an input for every source.
+const STAGE_ATTEMPTS_MAX: usize = 64;
 /// State of finished plans is removed when it was read; this is for plans whose reader went away.
 const STATE_SECONDS: u64 = 600;
 /// Events that may wait in the scheduler; every task start and end is one.
@@ -218,7 +220,7 @@ fn scheduler_config(
         expire_dead_executor_interval_seconds: LOOK_SECONDS,
         no_executors_grace_period_seconds: NO_WORKERS_SECONDS,
         task_max_failures: ATTEMPTS_MAX,
-        stage_max_failures: ATTEMPTS_MAX,
+        stage_max_failures: STAGE_ATTEMPTS_MAX,
         // Plans name thousands of files.
         grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX as u32,
         grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX as u32,

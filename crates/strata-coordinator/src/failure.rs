@@ -4,7 +4,10 @@ use datafusion::common::{DataFusionError, internal_datafusion_err};
 use strata_operators::cogroup::RuleBroken;
 
 /// Words of failures that another try may mend: each is of the engine, about a worker or a connection.
-const PASSING: [&str; 12] = [
+const PASSING: [&str; 15] = [
+    "Failed to open file",
+    "FetchPartition",
+    "task could not be prepared or was rejected",
     "all executors were lost",
     "executor lost",
     "ExecutorLost",

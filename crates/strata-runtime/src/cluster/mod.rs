@@ -39,13 +39,13 @@ pub fn config(limits: &Limits, slots: usize, identity: Option<&Identity>) -> Ses
         .with_ballista_grpc_client_max_message_size(MESSAGE_BYTES_MAX)
         .with_ballista_logical_extension_codec(Arc::new(crate::LogicalCodec))
         .with_ballista_physical_extension_codec(Arc::new(ClusterCodec::default()));
-    let options = config.options_mut();
-    // A filter that one stage makes never reaches a scan of another, which would wait for it for ever.
-    options.optimizer.enable_dynamic_filter_pushdown = false;
-    // Such subqueries share their result inside one process.
-    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let buffered = limits.pool_bytes().map_or(SHUFFLE_BYTES, |b| (b as usize / 4).clamp(16 << 20, SHUFFLE_BYTES));
     config = config
+        // A filter that one stage makes never reaches a scan of another, which would wait for it for ever. (Set by name: that also sets the
+        // settings of each kind of filter.)
+        .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
+        // Such subqueries share their result inside one process.
+        .set_bool("datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery", false)
         .set_str("ballista.shuffle.sort_based.memory_limit_per_task_bytes", &buffered.to_string())
         .set_str("ballista.client.io_retries_times", FETCH_TRIES)
         .set_str("ballista.client.io_retry_wait_time_ms", FETCH_PAUSE_MS);
