@@ -2,10 +2,12 @@
 //! files or plan by itself.
 
 use crate::distribute::distributed;
+use crate::slots::Slots;
 use ballista_core::JobId;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::serde::protobuf::job_status::Status;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
+use ballista_scheduler::cluster::memory::InMemoryJobState;
 use ballista_scheduler::cluster::{BallistaCluster, ClusterState, JobState};
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::create_scheduler;
@@ -15,8 +17,10 @@ use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -50,7 +54,7 @@ type Scheduler = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 pub struct Cluster {
     scheduler: Scheduler,
     jobs: Arc<dyn JobState>,
-    workers: Arc<dyn ClusterState>,
+    workers: Arc<Slots>,
     limits: Limits,
     identity: Option<Identity>,
     environment: Arc<RuntimeEnv>,
@@ -73,8 +77,13 @@ impl Cluster {
         let engine = |e: ballista_core::error::BallistaError| internal_datafusion_err!("the scheduler: {e}");
         let environment = cluster::environment(&limits)?;
         let config = scheduler_config(address, &limits, identity.clone(), &environment);
-        let state = BallistaCluster::new_from_config(&config).await.map_err(engine)?;
-        let (jobs, workers) = (state.job_state(), state.cluster_state());
+        let workers = Arc::new(Slots::default());
+        let (Some(builder), Some(producer)) = (config.override_session_builder.clone(), config.override_config_producer.clone())
+        else {
+            return datafusion::common::internal_err!("the scheduler has no sessions");
+        };
+        let jobs: Arc<dyn JobState> = Arc::new(InMemoryJobState::new(config.scheduler_id.clone(), builder, producer));
+        let state = BallistaCluster::new(Arc::clone(&workers) as Arc<dyn ClusterState>, Arc::clone(&jobs));
         let scheduler = create_scheduler::<LogicalPlanNode, PhysicalPlanNode>(state, Arc::new(config)).await.map_err(engine)?;
         Ok(Arc::new(Self { scheduler, jobs, workers, limits, identity, environment, closing: AtomicUsize::new(0) }))
     }
@@ -117,6 +126,40 @@ impl Cluster {
             }
             waited += pause;
         }
+    }
+
+    /// Gives back slots that no task holds, if there are any; to be called every second.
+    pub(crate) async fn mend(&self) {
+        let mut running: HashMap<String, u32> = HashMap::new();
+        for info in self.scheduler.state.task_manager.get_running_job_cache().values() {
+            let graph = info.execution_graph.read().await;
+            for task in graph.running_tasks() {
+                let slots = graph.task_vcores(task.stage_id, task.task_id).unwrap_or(1);
+                *running.entry(task.executor_id).or_default() += slots;
+            }
+        }
+        let found = self.workers.give_back(&running).await;
+        if found == 0 {
+            return;
+        }
+        tracing::warn!("{found} slots were held by no task and are given back");
+        // The scheduler looks for work when a plan comes, so one comes: of no rows.
+        let nothing = Arc::new(EmptyExec::new(Arc::new(arrow::datatypes::Schema::empty())));
+        let Ok(session) = self.session(1) else { return };
+        if let Ok(job) = self.submit("look for work", session, nothing).await {
+            tokio::time::sleep(CLOSE_LOOK).await;
+            self.close_quietly(&job).await;
+        }
+    }
+
+    async fn close_quietly(&self, job: &JobId) {
+        for _ in 0..CLOSE_LOOKS_MAX {
+            if !matches!(self.status(job).await, Some(Status::Running(_) | Status::Queued(_))) {
+                break;
+            }
+            tokio::time::sleep(CLOSE_LOOK).await;
+        }
+        self.forget(job).await;
     }
 
     /// A session that plans for `slots` slots.
@@ -170,13 +213,7 @@ impl Cluster {
         if let Err(e) = self.scheduler.cancel_job(job.clone()).await {
             tracing::warn!("the scheduler did not take a cancel: {e}");
         }
-        for _ in 0..CLOSE_LOOKS_MAX {
-            if !matches!(self.status(job).await, Some(Status::Running(_) | Status::Queued(_))) {
-                break;
-            }
-            tokio::time::sleep(CLOSE_LOOK).await;
-        }
-        self.forget(job).await;
+        self.close_quietly(job).await;
         self.closing.fetch_sub(1, Ordering::SeqCst);
     }
 

@@ -10,6 +10,7 @@ mod leader;
 mod ledger;
 mod runner;
 pub mod serve;
+mod slots;
 
 pub use api::{Auth, AuthError};
 pub use runner::ClusterRunner;

@@ -21,7 +21,9 @@ use std::time::Duration;
 use strata_engine::{Meter, Reading, Runner, Running, Tasks};
 
 /// How often a plan's state is looked at: it costs a map look-up.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(4);
+/// And every how many of these looks its tasks are counted.
+const COUNT_EVERY: u32 = 50;
 /// How long a plan waits for the first worker.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A plan whose result was lost with its worker, or that stands still, is run again so often. Its files have other names each time.
@@ -121,9 +123,10 @@ impl Job {
 
     /// Waits for its end. Errors: what its tasks failed with.
     async fn finished(&self, id: &JobId) -> Result<ExecutionGraphBox> {
-        let (mut still, mut before) = (Duration::ZERO, Tasks::default());
+        let (mut still, mut before, mut looks) = (Duration::ZERO, Tasks::default(), 0);
         loop {
             tokio::time::sleep(LOOK).await;
+            looks += 1;
             match self.cluster.status(id).await {
                 Some(Status::Successful(_)) => {
                     // It is said to have ended a moment before it can be read.
@@ -140,8 +143,12 @@ impl Job {
                 Some(Status::Failed(failed)) => return Err(failure::of_text(&failed.error)),
                 _ => {}
             }
+            if looks % COUNT_EVERY != 0 {
+                continue;
+            }
             let (tasks, running) = self.seen.look(id).await;
-            still = if running > 0 || tasks != before || self.cluster.slots().await == 0 { Duration::ZERO } else { still + LOOK };
+            let moves = running > 0 || tasks != before || self.cluster.slots().await == 0;
+            still = if moves { Duration::ZERO } else { still + LOOK * COUNT_EVERY };
             before = tasks;
             if still > STILL {
                 if let Some(graph) = self.cluster.running(id) {

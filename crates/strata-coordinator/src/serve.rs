@@ -123,6 +123,13 @@ pub async fn start(config: Config) -> Result<Coordinator, Error> {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     });
+    let mended = Arc::clone(&cluster);
+    tasks.spawn(async move {
+        loop {
+            mended.mend().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
     let settings = Settings { holder: strata_runtime::clock::run_id(), work: config.work, runs_max: config.runs_max.max(1) };
     tasks.spawn(leader::lead(Arc::clone(&hub), Arc::clone(&cluster), settings));
     Ok(Coordinator { api, workers, hub, cluster, tasks, stop })
