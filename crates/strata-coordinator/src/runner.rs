@@ -16,6 +16,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use strata_engine::{Meter, Reading, Runner, Running, Tasks};
@@ -162,10 +163,14 @@ impl Job {
 
     /// Its rows, in order of partitions. Errors: `IoError` if a worker that held some is gone.
     async fn rows(&self, graph: &ExecutionGraphBox) -> Result<Vec<RecordBatch>> {
-        let mut locations: Vec<PartitionLocation> = graph.output_locations();
-        locations.sort_by_key(|l| (l.partition_id.partition_id, l.map_partition_id));
-        let Some(stage) = locations.first().map(|l| l.partition_id.stage_id) else { return Ok(vec![]) };
-        let groups: Vec<Vec<PartitionLocation>> = locations.into_iter().map(|l| vec![l]).collect();
+        // INVARIANT: one piece a partition, the last one. Of a last stage that was begun again the engine also names the pieces that were made
+        // before: to read them as well would count rows, and files, twice.
+        let mut last: BTreeMap<usize, PartitionLocation> = BTreeMap::new();
+        for location in graph.output_locations() {
+            last.insert(location.partition_id.partition_id, location);
+        }
+        let Some(stage) = last.values().next().map(|l| l.partition_id.stage_id) else { return Ok(vec![]) };
+        let groups: Vec<Vec<PartitionLocation>> = last.into_values().map(|l| vec![l]).collect();
         let count = groups.len();
         let reader =
             ShuffleReaderExec::try_new(stage, groups, Arc::clone(&self.schema), Partitioning::UnknownPartitioning(count))?

@@ -83,6 +83,14 @@ impl ClusterState for Slots {
 
     async fn register_executor(&self, metadata: ExecutorMetadata, spec: ExecutorData) -> Result<()> {
         let worker = metadata.id.clone();
+        // A worker that starts again at the address of another has taken its place: the other is lost now, not when it was not heard of for long.
+        // Until then tasks for it would reach the new one.
+        for known in self.inner.registered_executor_metadata().await {
+            if known.id != worker && (&known.host, known.grpc_port) == (&metadata.host, metadata.grpc_port) {
+                let never = ExecutorHeartbeat { executor_id: known.id, timestamp: 0, ..Default::default() };
+                self.inner.save_executor_heartbeat(never).await?;
+            }
+        }
         self.inner.register_executor(metadata, spec).await?;
         self.lock().insert(worker, 0);
         Ok(())

@@ -24,7 +24,6 @@ pub struct LocalCluster {
 }
 
 struct Worker {
-    port: u16,
     child: Option<Child>,
 }
 
@@ -60,7 +59,7 @@ impl LocalCluster {
         };
         cluster.start_coordinator();
         for _ in 0..spec.workers {
-            cluster.workers.push(Worker { port: free_port(), child: None });
+            cluster.workers.push(Worker { child: None });
         }
         for i in 0..spec.workers {
             cluster.start_worker(i);
@@ -89,12 +88,10 @@ impl LocalCluster {
         wait(|| std::net::TcpStream::connect(("127.0.0.1", self.api)).is_ok(), "the coordinator");
     }
 
-    /// Starts a worker (again), at the same ports.
+    /// Starts a worker (again).
     pub fn start_worker(&mut self, i: usize) {
-        let port = self.workers[i].port;
         let mut command = self.command();
         command.args(["worker", "--slots", "1", "--coordinator", &format!("127.0.0.1:{}", self.workers_port)]);
-        command.args(["--port", &port.to_string(), "--task-port", &(port + 1).to_string()]);
         command.arg("--work-dir").arg(self.dir.join(format!("worker-{i}")));
         self.workers[i].child = Some(spawn(command, &self.dir.join(format!("worker-{i}.log"))));
     }

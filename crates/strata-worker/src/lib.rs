@@ -7,6 +7,7 @@ use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use strata_runtime::cluster::tls::{self, tunnel};
 use strata_runtime::cluster::{self, ClusterCodec, Identity, MESSAGE_BYTES_MAX};
 use strata_runtime::{Limits, LogicalCodec};
@@ -20,6 +21,8 @@ const CONNECT_SECONDS: u16 = 60;
 const LEFT_BEHIND_SECONDS: u64 = 3600;
 /// How often is looked for such.
 const SWEEP_SECONDS: u64 = 300;
+/// A killed worker is known to be lost after 10 s; and some for the look-out.
+const GONE: Duration = Duration::from_secs(15);
 /// Folder below the work folder that belongs to the worker alone: it is emptied at every start.
 const OWN_FOLDER: &str = "strata-worker";
 
@@ -34,9 +37,9 @@ pub struct Config {
     pub listen: IpAddr,
     /// Host that others reach it at.
     pub advertise: String,
-    /// Port that hands out pieces of exchanges.
+    /// Port that hands out pieces of exchanges; 0: any that is free.
     pub port: u16,
-    /// Port that takes tasks.
+    /// Port that takes tasks; 0: any that is free.
     pub task_port: u16,
     /// Tasks at a time.
     pub slots: usize,
@@ -79,7 +82,19 @@ pub async fn serve(config: Config) -> Result<(), Error> {
         return Err(Error::Open(config.listen));
     }
     strata_runtime::secrets::install();
+    let before = config.work_dir.join(OWN_FOLDER).exists();
     let own = own_folder(&config.work_dir)?;
+    if before && (config.port != 0 || config.task_port != 0) {
+        // INVARIANT: at an address there is one worker for as long as anybody may ask it for pieces of exchanges: one that was killed is lost
+        // before another takes its address, or the other would be asked for pieces that the first one made.
+        tracing::warn!("a worker was killed here: waiting {} s until the coordinator knows", GONE.as_secs());
+        tokio::time::sleep(GONE).await;
+    }
+    let config = Config {
+        port: if config.port == 0 { free_port(config.listen)? } else { config.port },
+        task_port: if config.task_port == 0 { free_port(config.listen)? } else { config.task_port },
+        ..config
+    };
     let inner = match &config.identity {
         None => config.listen,
         Some(identity) => {
@@ -88,7 +103,17 @@ pub async fn serve(config: Config) -> Result<(), Error> {
         }
     };
     let process = process_config(&config, inner, &own)?;
-    start_executor_process(Arc::new(process)).await.map_err(|e| Error::Engine(e.to_string()))
+    let stopped = start_executor_process(Arc::new(process)).await.map_err(|e| Error::Engine(e.to_string()));
+    // What is left of a worker that ended in order is of no use to anybody.
+    let _ = std::fs::remove_dir_all(&own);
+    stopped
+}
+
+/// A port that nobody listens on at this moment.
+fn free_port(listen: IpAddr) -> Result<u16, Error> {
+    let taken = |e: std::io::Error| Error::Unusable { what: format!("a port of `{listen}`"), why: e.to_string() };
+    let listener = std::net::TcpListener::bind(SocketAddr::new(listen, 0)).map_err(taken)?;
+    Ok(listener.local_addr().map_err(taken)?.port())
 }
 
 /// What the engine's servers take in plain on this machine, others reach through mutual TLS at the same ports of the worker's address.

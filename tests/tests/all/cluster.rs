@@ -63,7 +63,7 @@ fn start(cluster: &LocalCluster, c360: &C360, out: &Path, more: &[&str]) -> Chil
 
 fn ended(cluster: &LocalCluster, child: Child) -> Value {
     let out = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "exit {:?}\n{said}\n{}", out.status.code(), cluster.logs());
     serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {said}"))
 }

@@ -76,7 +76,6 @@ pub(crate) async fn run(args: DevArgs) -> Result<u8, (u8, String)> {
         let mut command = Command::new(&own);
         command
             .args(["worker", "--slots", "1", "--coordinator", &coordinator.workers.to_string()])
-            .args(["--port", &(port + 20 + 2 * i as u16).to_string()])
             .arg("--work-dir")
             .arg(dir.join(format!("worker-{i}")))
             .stdin(Stdio::null());

@@ -21,12 +21,12 @@ pub(crate) struct WorkerArgs {
     /// Host that the coordinator and other workers reach this worker at; by default the address it listens on.
     #[arg(long)]
     pub(crate) advertise: Option<String>,
-    /// Port that hands out pieces of exchanges.
-    #[arg(long, default_value_t = 7440)]
+    /// Port that hands out pieces of exchanges; by default any that is free.
+    #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
-    /// Port that takes tasks; by default the next one.
-    #[arg(long)]
-    pub(crate) task_port: Option<u16>,
+    /// Port that takes tasks; by default any that is free. (A killed worker that starts again at fixed ports waits until it is known as lost.)
+    #[arg(long, default_value_t = 0)]
+    pub(crate) task_port: u16,
     /// Tasks at a time; by default one a core.
     #[arg(long)]
     pub(crate) slots: Option<usize>,
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<u8, (u8, String)> {
         listen: args.listen,
         advertise: args.advertise.clone().unwrap_or_else(|| args.listen.to_string()),
         port: args.port,
-        task_port: args.task_port.unwrap_or(args.port.saturating_add(1)),
+        task_port: args.task_port,
         slots,
         limits: Limits { memory_bytes: args.memory, threads: slots, ..Limits::default() },
         work_dir: args.work_dir.clone(),
