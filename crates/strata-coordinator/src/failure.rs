@@ -2,22 +2,18 @@
 
 use datafusion::common::{DataFusionError, internal_datafusion_err};
 use strata_operators::cogroup::RuleBroken;
+use strata_runtime::cluster::is_between_processes;
 
-/// Words of failures that another try may mend: each is of the engine, about a worker or a connection.
-const PASSING: [&str; 15] = [
-    "Failed to open file",
+/// Words of failures that another try may mend: each is of the engine, about a worker.
+const PASSING: [&str; 10] = [
     "FetchPartition",
     "task could not be prepared or was rejected",
     "all executors were lost",
     "executor lost",
     "ExecutorLost",
     "FetchFailed",
-    "fetch_failed",
     "GrpcConnectionError",
     "GrpcActionError",
-    "Connection refused",
-    "connection reset",
-    "transport error",
     "IO error",
     "IoError",
 ];
@@ -34,7 +30,7 @@ pub(crate) fn of_text(text: &str) -> DataFusionError {
     if has("Task panicked") || has("panicked") {
         return internal_datafusion_err!("a task died: {text}");
     }
-    if PASSING.iter().any(|p| has(p)) || has("Object Store error") {
+    if PASSING.iter().any(|p| has(p)) || is_between_processes(text) || has("Object Store error") {
         return passing(text);
     }
     DataFusionError::Execution(text.to_owned())
@@ -67,6 +63,8 @@ mod tests {
     #[test]
     fn failures_are_sorted_by_what_to_do() {
         assert!(is_passing(&of_text("all executors were lost and no executor re-registered within 10s")));
+        let broken = "IpcError(\"Arrow error: Ipc error: code: 'Unknown error', message: \\\"h2 protocol error: error reading a body from connection\\\"";
+        assert!(is_passing(&of_text(broken)));
         assert!(matches!(of_text("Resources exhausted: Failed to allocate"), DataFusionError::ResourcesExhausted(_)));
         assert!(matches!(of_text("Arrow error: Divide by zero"), DataFusionError::Execution(_)));
     }

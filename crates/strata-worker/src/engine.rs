@@ -8,7 +8,7 @@ use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::serde::protobuf::{RuntimeStatsReport, ShuffleWritePartition, TaskColumnStats, WindowStateReport};
 use ballista_core::utils::GrpcClientConfig;
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
@@ -16,6 +16,7 @@ use datafusion::prelude::SessionConfig;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use strata_runtime::cluster::is_between_processes;
 use strata_runtime::store::retryable;
 
 /// The engine of tasks.
@@ -96,6 +97,20 @@ impl ExecutionEngine for Engine {
     }
 }
 
+/// A connection to another worker that broke in the middle is an error of the bytes to the engine, which would end the plan: it is one that passes.
+fn passing(error: DataFusionError) -> DataFusionError {
+    // INVARIANT: what the engine itself knows as a lost piece stays what it is: its maker is then begun again.
+    if format!("{error:?}").contains("FetchFailed") {
+        return error;
+    }
+    let error = retryable(error);
+    let text = error.to_string();
+    match is_between_processes(&text) {
+        true => DataFusionError::IoError(std::io::Error::other(text)),
+        false => error,
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -105,7 +120,7 @@ impl fmt::Display for Stage {
 #[async_trait]
 impl QueryStageExecutor for Stage {
     async fn execute_query_stage(&self, task_id: usize, context: Arc<TaskContext>) -> Result<Vec<ShuffleWritePartition>> {
-        self.0.execute_query_stage(task_id, context).await.map_err(retryable)
+        self.0.execute_query_stage(task_id, context).await.map_err(passing)
     }
 
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {

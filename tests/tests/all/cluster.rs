@@ -197,3 +197,61 @@ fn without_workers_a_run_fails_as_passing_and_says_what_to_do() {
     assert_eq!(out.status.code(), Some(75), "{said}");
     assert!(said.contains("TRANSIENT") || said.contains("worker"), "{said}");
 }
+
+#[test]
+fn from_s3_with_its_work_on_s3_the_tables_are_the_same() {
+    let server = strata_testkit::s3::S3Server::start();
+    let work = tempfile::tempdir().unwrap();
+    let c360 = c360(work.path(), 1000);
+    server.put_folder("lake", "data", &c360.data);
+    let spec = ClusterSpec {
+        workers: 2,
+        work: Some("s3://lake/work".into()),
+        environment: server.environment(),
+        ..Default::default()
+    };
+    let cluster = LocalCluster::start(&work.path().join("cluster"), spec);
+    let vars = [("data", "s3://lake/data".to_owned()), ("out", "s3://lake/out".to_owned())];
+    let report = done(&cluster, cluster.run(&c360.pipeline, &vars, &["--as-of", AS_OF, "--output", "json"]));
+    let mut found = BTreeMap::new();
+    for output in report["outputs"].as_array().unwrap() {
+        let path = output["path"].as_str().unwrap().strip_prefix("s3://lake/").unwrap();
+        let manifest: Value = serde_json::from_slice(&server.get("lake", &format!("{path}/_manifest.json")).unwrap()).unwrap();
+        found.insert(output["name"].as_str().unwrap().to_owned(), format!("{} rows {}", manifest["rows"], manifest["content"]));
+    }
+    assert_eq!(found, c360.wanted);
+}
+
+#[test]
+fn on_postgresql_a_second_coordinator_takes_over_a_run() {
+    let Ok(server) = strata_testkit::postgres::PostgresServer::start() else {
+        eprintln!("not run: there is no PostgreSQL server on this machine");
+        return;
+    };
+    let work = tempfile::tempdir().unwrap();
+    let c360 = c360(work.path(), 3000);
+    let shared = work.path().join("work").display().to_string();
+    let spec = |workers| ClusterSpec {
+        workers,
+        store: Some("env:STRATA_STORE".into()),
+        work: Some(shared.clone()),
+        environment: vec![("STRATA_STORE".into(), server.url().to_string())],
+        ..Default::default()
+    };
+    // Each coordinator has a worker of its own: a worker knows one coordinator.
+    let mut first = LocalCluster::start(&work.path().join("first"), spec(1));
+    let second = LocalCluster::start(&work.path().join("second"), spec(1));
+    let out = work.path().join("out");
+    let mut command = first.run(&c360.pipeline, &vars(&c360.data, &out), &["--as-of", AS_OF, "--output", "json", "--detach"]);
+    let run = done_line(&mut command);
+    std::thread::sleep(Duration::from_millis(1500));
+    first.kill_coordinator();
+    let mut watch = second.command();
+    watch.args(["runs", "watch", &run, "--to", &second.url()]);
+    let watched = watch.output().unwrap();
+    assert!(watched.status.success(), "{}\n{}", String::from_utf8_lossy(&watched.stderr), second.logs());
+    let mut report = second.command();
+    report.args(["runs", "report", &run, "--to", &second.url(), "--output", "json"]);
+    let report = done(&second, report);
+    assert_eq!(contents(&report), c360.wanted);
+}

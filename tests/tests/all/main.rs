@@ -6,4 +6,5 @@ mod cluster;
 mod journey;
 mod kill;
 mod s3;
+mod security;
 mod usage;

@@ -78,3 +78,22 @@ pub fn functions() -> Result<BallistaFunctionRegistry> {
     let state = settings::state(SessionConfig::new(), Arc::new(RuntimeEnv::default()))?;
     Ok(BallistaFunctionRegistry::from(&state))
 }
+
+/// Words of failures between processes: a connection that broke or was refused, a piece that is gone with its worker. None is of the data.
+const BETWEEN: [&str; 10] = [
+    "h2 protocol error",
+    "error reading a body from connection",
+    "broken pipe",
+    "stream closed",
+    "transport error",
+    "tcp connect error",
+    "Connection refused",
+    "connection reset",
+    "Connection reset",
+    "Failed to open file",
+];
+
+/// Whether the text of an error tells of a failure between processes, which another try may mend.
+pub fn is_between_processes(text: &str) -> bool {
+    BETWEEN.iter().any(|words| text.contains(words))
+}
