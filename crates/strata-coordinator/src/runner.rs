@@ -28,7 +28,7 @@ const COUNT_EVERY: u32 = 50;
 /// How long a plan waits for the first worker.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A plan whose result was lost with its worker, or that stands still, is run again so often. Its files have other names each time.
-const TRIES: u32 = 3;
+const TRIES: u32 = 8;
 /// A plan of which no task ends and none runs for so long stands still.
 const STILL: Duration = Duration::from_secs(30);
 
@@ -133,7 +133,10 @@ impl Job {
                     // It is said to have ended a moment before it can be read.
                     if let Some(graph) = self.cluster.ended(id).await {
                         self.seen.read(&graph);
-                        return Ok(graph);
+                        return match disturbed(&graph) {
+                            true => Err(failure::passing("a worker was lost while it ran")),
+                            false => Ok(graph),
+                        };
                     }
                     still += LOOK;
                     if still > STILL {
@@ -228,6 +231,18 @@ impl Meter for Seen {
     async fn shuffled_bytes(&self) -> u64 {
         self.last().shuffled
     }
+}
+
+/// Whether a part of a plan was done again. INVARIANT: such a result is not used: after a worker was killed in the middle, the engine has been
+/// seen to hand on fewer rows than there were, and to call it success.
+fn disturbed(graph: &ExecutionGraphBox) -> bool {
+    use ballista_core::serde::protobuf::task_status::Status as Task;
+    graph.stages().values().any(|stage| match stage {
+        ExecutionStage::Successful(s) => {
+            s.stage_attempt_num > 0 || s.task_infos.iter().any(|t| !matches!(t.task_status, Task::Successful(_)))
+        }
+        _ => true,
+    })
 }
 
 fn counted(graph: &ExecutionGraphBox) -> Counted {
