@@ -125,9 +125,12 @@ pub fn content_of(report: &RunReport) -> BTreeMap<String, String> {
     report.outputs.iter().map(one).collect()
 }
 
-/// The root of the repository.
+/// The root of the repository: asked for at run time, because a target folder may serve several checkouts.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let from = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(std::env::current_dir, |d| Ok(d.into()));
+    let from = from.unwrap_or_else(|e| panic!("{e}"));
+    let root = from.ancestors().find(|p| p.join("Cargo.lock").is_file());
+    root.unwrap_or_else(|| panic!("{} is in no checkout of the project", from.display())).to_owned()
 }
 
 /// The real binary, beside the test's own in the target folder.

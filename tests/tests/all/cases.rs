@@ -1,11 +1,11 @@
 //! Every folder under `cases/`: a pipeline with small inputs, and the tables or the diagnostics it must give, on 1, 2 and 7 partitions and
 //! with every plan sent through its wire format.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use strata_testkit::{RunSpec, case_folders, diagnose, run_pipeline};
 
 fn cases() -> Vec<PathBuf> {
-    let found = case_folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases"));
+    let found = case_folders(&strata_testkit::repository().join("tests/cases"));
     assert!(found.len() >= 8, "only {} cases found", found.len());
     found
 }

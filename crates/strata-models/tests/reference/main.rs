@@ -20,7 +20,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// A folder of reference vectors, or none (said on stderr) where there are none.
 fn reference(name: &str) -> Option<PathBuf> {
-    let shared = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
+    let shared = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").ok()?).join("../../../shared");
     if shared.is_dir() {
         return Some(shared.join("reference").join(name));
     }
