@@ -1,9 +1,19 @@
-//! How many rows each stratum of a sample gets. Integers only: it never divides floats, so no tie is decided by
-//! rounding error.
+//! How many rows each stratum of a sample gets: [`allocate`] for proportional and equal shares, in integers only;
+//! [`allot`] for every rule, bound, budget and precision. It never lets rounding error decide a tie.
+
+mod allot;
+mod error;
+mod methods;
+mod optimum;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+pub use allot::{Allotment, Design, Shortage, Size, allot, rows_for_precision};
+pub use error::Error;
+pub use methods::{Method, Stratum};
+pub use optimum::{Bounded, optimum};
+
+use crate::{Error as Refused, Result};
 
 /// What the sample is shared out by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,9 +89,9 @@ pub struct Allocation {
 pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
     let &Request { sample, sizes, min, max, .. } = request;
     if let Some(max) = max.filter(|&max| max < min) {
-        return Err(Error::Bounds { min, max });
+        return Err(Refused::Bounds { min, max });
     }
-    sizes.iter().try_fold(0u64, |sum, &size| sum.checked_add(size)).ok_or(Error::TooManyRows)?;
+    sizes.iter().try_fold(0u64, |sum, &size| sum.checked_add(size)).ok_or(Refused::TooManyRows)?;
     let shares: Vec<u64> = match request.shares {
         Shares::Proportional => sizes.to_vec(),
         Shares::Equal => sizes.iter().map(|&size| u64::from(size > 0)).collect(),
@@ -93,11 +103,11 @@ pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
         AfterBounds::Rebalance => {
             let minima: u64 = lower.iter().sum();
             if sample == 0 {
-                return Err(Error::EmptySample);
+                return Err(Refused::EmptySample);
             }
             if minima > sample {
                 let strata = sizes.iter().filter(|&&size| size > 0).count();
-                return Err(Error::Minima { min, strata, minima, sample });
+                return Err(Refused::Minima { min, strata, minima, sample });
             }
             rebalance(sample.min(upper.iter().sum()), &shares, &lower, &upper)
         }
@@ -126,11 +136,11 @@ pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
 /// Source: Hare–Niemeyer.
 pub fn largest_remainder(weights: &[f64], n: u64) -> Result<Vec<u64>> {
     if let Some(index) = weights.iter().position(|weight| !weight.is_finite() || *weight < 0.0) {
-        return Err(Error::Share { index, value: weights[index] });
+        return Err(Refused::Share { index, value: weights[index] });
     }
     let greatest = weights.iter().copied().fold(0.0, f64::max);
     if greatest == 0.0 {
-        return Err(Error::Share { index: 0, value: 0.0 });
+        return Err(Refused::Share { index: 0, value: 0.0 });
     }
     // Two steps, because neither the power nor its inverse need be a float when the weights are near the ends.
     let exponent = power_of_two_above(greatest);
@@ -214,6 +224,7 @@ fn rebalance(n: u64, shares: &[u64], lower: &[u64], upper: &[u64]) -> (Vec<u64>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
     use proptest::prelude::*;
 
     fn request(sample: u64, sizes: &[u64]) -> Request<'_> {

@@ -1,5 +1,5 @@
-//! The one error of this crate, and what kind of thing is to be done about it. It never carries a wrapped
-//! message of another library: every way a solver can fail is spelled out here.
+//! The one error of this crate, and what kind of thing is to be done about it; larger solvers spell out their own
+//! refusals, which it holds. It never carries a wrapped message of another library.
 
 /// What a solver returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -217,6 +217,21 @@ pub enum Error {
         /// Points there are.
         points: usize,
     },
+    /// A number of an array outside its range.
+    #[error("{what} {index} is {value}; {wanted}")]
+    Value {
+        /// What the array holds.
+        what: &'static str,
+        /// Position in the array.
+        index: usize,
+        /// The number.
+        value: f64,
+        /// What it must be.
+        wanted: &'static str,
+    },
+    /// Strata could not be allocated.
+    #[error(transparent)]
+    Allocate(#[from] crate::allocate::Error),
     /// A score that RFM does not have.
     #[error("the RFM score {r}{f}{m} is outside 1 to 5")]
     Score {
@@ -243,7 +258,9 @@ impl Error {
             | Error::Target { .. }
             | Error::MarginTotals { .. }
             | Error::TooFewPoints { .. } => Kind::Invalid,
+            Error::Allocate(error) => error.kind(),
             Error::NoRows
+            | Error::Value { .. }
             | Error::AbsentLevel { .. }
             | Error::ZeroTarget { .. }
             | Error::NullLevel { .. }

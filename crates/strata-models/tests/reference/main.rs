@@ -19,6 +19,7 @@ mod rfm;
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// A folder of reference vectors, or none (said on stderr) where there are none.
+#[expect(clippy::disallowed_methods, reason = "where the checkout lies is known only at run time")]
 fn reference(name: &str) -> Option<PathBuf> {
     let shared = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").ok()?).join("../../../shared");
     if shared.is_dir() {
