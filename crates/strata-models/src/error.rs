@@ -232,6 +232,9 @@ pub enum Error {
     /// Strata could not be allocated.
     #[error(transparent)]
     Allocate(#[from] crate::allocate::Error),
+    /// Nobody could be drawn.
+    #[error(transparent)]
+    Draw(#[from] crate::draw::Error),
     /// A score that RFM does not have.
     #[error("the RFM score {r}{f}{m} is outside 1 to 5")]
     Score {
@@ -259,6 +262,7 @@ impl Error {
             | Error::MarginTotals { .. }
             | Error::TooFewPoints { .. } => Kind::Invalid,
             Error::Allocate(error) => error.kind(),
+            Error::Draw(error) => error.kind(),
             Error::NoRows
             | Error::Value { .. }
             | Error::AbsentLevel { .. }

@@ -1,4 +1,4 @@
-//! The solvers: exact sums, equal-group cuts, allocation, raking, k-means, RFM. Every model of Strata is
+//! The solvers: exact sums, equal-group cuts, allocation, draws, raking, k-means, RFM. Every model of Strata is
 //! summarise → solve → apply; this crate is the *solve* in the middle, on small arrays, on the coordinator.
 //! It never reads data, never looks at a clock and never draws a random number, and no result of it depends
 //! on the order or the grouping in which the summaries arrived.
@@ -7,9 +7,11 @@ mod error;
 mod reader;
 
 pub mod allocate;
+pub mod draw;
 pub mod exact;
 pub mod kmeans;
 pub mod ntile;
+pub mod prn;
 pub mod rake;
 pub mod rfm;
 

@@ -16,9 +16,7 @@ pub enum Error {
         stratum: String,
     },
     /// A number the method needs.
-    #[error(
-        "stratum `{stratum}` has no {what}, which `{method}` allocation needs; give one for every stratum or choose another method"
-    )]
+    #[error("stratum `{stratum}` has no {what}, which `{method}` allocation needs; give one for every stratum or choose another")]
     Missing {
         /// Its label.
         stratum: String,

@@ -161,8 +161,8 @@ mod tests {
             let rows = optimum(&Bounded { weights: &weights, costs: &costs, lower: &lower, upper: &upper, total })?;
             prop_assert!((spent(&rows) - total.min(spent(&upper))).abs() <= 1e-9 * total.max(1.0));
             let scales: Vec<f64> = rows.iter().zip(&weights).map(|(n, w)| n / w).collect();
-            let inside: Vec<f64> = (0..rows.len()).filter(|&h| rows[h] > lower[h] && rows[h] < upper[h]).map(|h| scales[h]).collect();
-            if let Some(&scale) = inside.first() {
+            if let Some(inside) = (0..rows.len()).find(|&h| rows[h] > lower[h] && rows[h] < upper[h]) {
+                let scale = scales[inside];
                 for h in 0..rows.len() {
                     let wanted = (scale * weights[h]).clamp(lower[h], upper[h]);
                     prop_assert!((rows[h] - wanted).abs() <= 1e-9 * wanted.max(1.0), "{rows:?}");

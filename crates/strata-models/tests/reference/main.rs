@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 mod allocation;
+mod drawing;
 mod kmeans;
 mod raking;
 mod rfm;
@@ -36,6 +37,17 @@ fn json(path: PathBuf) -> Outcome<serde_json::Value> {
 /// The rows of a CSV file, by column name.
 fn rows(path: PathBuf) -> Outcome<Vec<std::collections::HashMap<String, String>>> {
     Ok(csv::Reader::from_path(path)?.deserialize().collect::<Result<_, _>>()?)
+}
+
+/// A column of numbers of a CSV file.
+fn numbers(rows: &[std::collections::HashMap<String, String>], name: &str) -> Outcome<Vec<f64>> {
+    rows.iter().map(|row| Ok(row.get(name).ok_or_else(|| format!("no column {name}"))?.parse()?)).collect()
+}
+
+/// Whether |found − wanted| ≤ abs + rel·|wanted| with the tolerance of the case.
+fn is_close(case: &serde_json::Value, found: f64, wanted: f64) -> bool {
+    let tolerance = |key: &str| case["tolerance"][key].as_f64().unwrap_or(0.0);
+    (found - wanted).abs() <= tolerance("abs") + tolerance("rel") * wanted.abs()
 }
 
 fn parquet(path: PathBuf) -> Outcome<RecordBatch> {

@@ -255,7 +255,8 @@ proptest! {
         let rows = &given.allocation.rows;
         for from in 0..rows.len() {
             for to in 0..rows.len() {
-                let is_free = rows[from] > strata[from].min + 1 && rows[to] < strata[to].size.min(strata[to].max.unwrap_or(u64::MAX));
+                let most = strata[to].size.min(strata[to].max.unwrap_or(u64::MAX));
+                let is_free = rows[from] > strata[from].min + 1 && rows[to] < most;
                 // Rounding may leave one row to gain, so two are moved.
                 if from != to && is_free && rows[from] > 2 && rows[to] > 0 {
                     let now = term(from, rows[from]) + term(to, rows[to]);
