@@ -87,6 +87,20 @@ pub(crate) fn open_brackets(text: &str) -> i64 {
     open
 }
 
+/// True if a bracket or a quote of SQL is left open.
+pub(crate) fn is_open(text: &str) -> bool {
+    let mut quote: Option<char> = None;
+    for c in text.chars() {
+        match quote {
+            Some(q) if c == q => quote = None,
+            Some(_) => {}
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None => {}
+        }
+    }
+    quote.is_some() || open_brackets(text) > 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

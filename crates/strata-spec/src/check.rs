@@ -2,6 +2,7 @@
 
 mod outputs;
 mod people;
+mod planned;
 mod sources;
 
 use crate::codes;
@@ -9,7 +10,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::pipeline::{Block, Pipeline};
 use crate::problems::{Problems, shown};
 use crate::text::{Name, Span};
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 use std::collections::{HashMap, HashSet};
 
 /// Names as they stand in the file, also of things that could not be read: one mistake must not make others.
@@ -22,6 +23,7 @@ pub(crate) struct Declared {
 struct Section {
     names: Vec<Name>,
     set: HashSet<String>,
+    unreadable: bool,
 }
 
 /// Holds every section against the others.
@@ -31,6 +33,7 @@ pub(crate) fn check(pipeline: &Pipeline, declared: &Declared, problems: &mut Pro
     sources::check(&world, problems);
     people::check(&world, problems);
     outputs::check(&world, problems);
+    planned::check(&world, problems);
 }
 
 /// What the checks look at.
@@ -55,7 +58,8 @@ impl Declared {
             let node =
                 path.iter().fold(start, |node, key| node?.entries().iter().find(|e| e.key.value == **key).map(|e| &e.value));
             let names: Vec<Name> = node.map(Node::entries).unwrap_or_default().iter().map(|e| e.key.clone()).collect();
-            Section { set: names.iter().map(|n| n.value.clone()).collect(), names }
+            let unreadable = node.is_some_and(|n| matches!(n.value, Value::Refused));
+            Section { set: names.iter().map(|n| n.value.clone()).collect(), names, unreadable }
         };
         let mut sections = HashMap::new();
         for name in ["sources", "tables", "entities", "segments", "profiles"] {
@@ -76,7 +80,7 @@ impl Declared {
     }
 
     fn has(&self, section: &str, name: &str) -> bool {
-        self.sections.get(section).is_some_and(|s| s.set.contains(name))
+        self.sections.get(section).is_some_and(|s| s.unreadable || s.set.contains(name))
     }
 
     /// Sources, tables, entities and profiles share one set of names.
@@ -165,6 +169,10 @@ impl World<'_> {
             return;
         }
         self.must_be(name, "purposes", codes::UNKNOWN_PURPOSE, "purpose", problems);
+    }
+
+    fn must_be_segmentation(&self, name: &Name, problems: &mut Problems) {
+        self.must_be(name, "segments", codes::UNKNOWN_SEGMENTATION, "segmentation", problems);
     }
 
     /// Reports a name that is neither an attribute nor a segment column of the entity.

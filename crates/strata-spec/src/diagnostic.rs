@@ -1,6 +1,7 @@
 //! What is wrong with the user's file, said so that a stranger can mend it.
 //! Never prints; the command line renders these.
 
+use crate::similar;
 use crate::text::Span;
 use std::fmt;
 
@@ -97,13 +98,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// The nearest of `known` to `word`, if near enough to be a slip of the hand.
+/// The nearest of `known` to `word`, if it is near enough to be meant.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let far = (word.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .map(|k| (strsim::osa_distance(&word.to_lowercase(), &k.to_lowercase()), k))
-        .filter(|(d, _)| *d <= far)
-        .min_by_key(|(d, k)| (*d, k.len()))
-        .map(|(_, k)| k)
+    similar::nearest(word, known)
 }

@@ -2,6 +2,7 @@
 
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::language::{Form, Key, Shape};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::text::{Name, Span, Sql};
@@ -12,7 +13,7 @@ use std::ops::RangeInclusive;
 pub(crate) struct Fields<'a, 'p> {
     entries: &'a [Entry],
     seen: Vec<bool>,
-    asked: Vec<&'static str>,
+    shape: &'static Shape,
     /// The mapping in messages: "source `orders`".
     pub(crate) what: String,
     /// Where a missing key is reported.
@@ -22,13 +23,14 @@ pub(crate) struct Fields<'a, 'p> {
 }
 
 impl<'a, 'p> Fields<'a, 'p> {
-    /// The mapping under the key `owner`; `None`, reported, if it is none. `kind` is a noun such as "source".
-    pub(crate) fn open(node: &'a Node, owner: &Name, kind: &str, p: &'p mut Problems) -> Option<Self> {
-        let what = if owner.value.is_empty() { kind.to_owned() } else { format!("{kind} `{}`", shown(&owner.value)) };
+    /// The mapping under the key `owner`, which may have the keys of `shape`; `None`, reported, if it is none.
+    pub(crate) fn open(node: &'a Node, owner: &Name, shape: &'static Shape, p: &'p mut Problems) -> Option<Self> {
+        let what = match owner.value.is_empty() {
+            true => shape.what.to_owned(),
+            false => format!("{} `{}`", shape.what, shown(&owner.value)),
+        };
         match &node.value {
-            Value::Map(entries) => {
-                Some(Self { entries, seen: vec![false; entries.len()], asked: Vec::new(), what, owner: owner.span, p })
-            }
+            Value::Map(entries) => Some(Self { entries, seen: vec![false; entries.len()], shape, what, owner: owner.span, p }),
             Value::Text(_) if node.is_null() => {
                 read::empty(node, &what, "a mapping", p);
                 None
@@ -38,6 +40,16 @@ impl<'a, 'p> Fields<'a, 'p> {
                 None
             }
         }
+    }
+
+    /// The same mapping of an element of a list, which has no name.
+    pub(crate) fn item(node: &'a Node, shape: &'static Shape, p: &'p mut Problems) -> Option<Self> {
+        Self::open(node, &read::blank(node.span), shape, p)
+    }
+
+    /// From here on, the keys of `shape`: once it is known of which kind a mapping is.
+    pub(crate) fn becomes(&mut self, shape: &'static Shape) {
+        self.shape = shape;
     }
 
     /// True if the key is written.
@@ -55,9 +67,14 @@ impl<'a, 'p> Fields<'a, 'p> {
         self.entries.iter().find(|e| e.key.value == key).map_or(self.owner, |e| e.key.span)
     }
 
+    /// Where its value is written.
+    pub(crate) fn value_span(&self, key: &str) -> Span {
+        self.entries.iter().find(|e| e.key.value == key).map_or(self.owner, |e| e.value.span)
+    }
+
     /// The entry of a key, which becomes known; empty values too.
-    pub(crate) fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
-        self.asked.push(key);
+    pub(crate) fn entry(&mut self, key: &str) -> Option<&'a Entry> {
+        debug_assert!(self.shape.key(key).is_some(), "`{key}` is not in the table of {}", self.shape.what);
         let index = self.entries.iter().position(|e| e.key.value == key)?;
         if let Some(seen) = self.seen.get_mut(index) {
             *seen = true;
@@ -65,9 +82,13 @@ impl<'a, 'p> Fields<'a, 'p> {
         self.entries.get(index)
     }
 
-    /// The value of a key, which becomes known. Empty values are reported and `None`.
+    /// The value of a key, which becomes known. Empty values are reported and `None`; so is what this version cannot run.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<&'a Node> {
         let entry = self.entry(key)?;
+        let later = self.shape.key(key).and_then(|k| k.later);
+        if later.is_some_and(|instead| self.p.not_yet(entry.key.span, &format!("`{key}`"), instead)) {
+            return None;
+        }
         if entry.value.is_absent() {
             let message = format!("`{key}` is empty");
             self.p
@@ -117,29 +138,23 @@ impl<'a, 'p> Fields<'a, 'p> {
         sql.unwrap_or_else(|| read::blank_sql(self.owner))
     }
 
-    /// One of a few words.
+    /// One of a few words; those that this version cannot run are reported and `None`.
     pub(crate) fn word<T: Clone>(&mut self, key: &'static str, known: &[(&str, T)]) -> Option<T> {
         let node = self.take(key)?;
+        if let Some(Key { form: Form::Word(words), .. }) = self.shape.key(key) {
+            debug_assert!(known.iter().map(|(w, _)| *w).eq(words.now.iter().chain(words.later).copied()), "words of `{key}`");
+            let word = node.text().map(|t| t.text.as_str()).filter(|t| words.later.contains(t));
+            if word.is_some_and(|word| self.p.not_yet(node.span, &format!("`{key}: {word}`"), words.instead)) {
+                return None;
+            }
+        }
         read::word(node, &format!("`{key}`"), known, self.p)
     }
 
-    /// One of a few words, or one that a later version will know.
-    pub(crate) fn word_or_later<T: Clone>(
-        &mut self,
-        key: &'static str,
-        known: &[(&str, T)],
-        later: &[&str],
-        instead: &str,
-    ) -> Option<T> {
-        let index = self.entries.iter().position(|e| e.key.value == key);
-        let node = index.and_then(|i| self.entries.get(i)).map(|e| &e.value);
-        if let Some(word) = node.and_then(Node::text).map(|t| t.text.as_str()).filter(|t| later.contains(t)) {
-            let what = format!("`{key}: {word}`");
-            let span = self.take(key).map_or(self.owner, |n| n.span);
-            self.p.not_yet(span, &what, instead);
-            return None;
-        }
-        self.word(key, known)
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let node = self.take(key)?;
+        read::word(node, &format!("`{key}`"), &[("true", true), ("false", false)], self.p)
     }
 
     /// A whole number.
@@ -165,16 +180,15 @@ impl<'a, 'p> Fields<'a, 'p> {
         if node.is_null() { None } else { read::name(node, &format!("`{key}`"), self.p) }
     }
 
-    /// Keys that a later version will know, each with what to write now.
-    pub(crate) fn later(&mut self, keys: &[(&str, &str)]) {
-        for (key, instead) in keys {
-            let index = self.entries.iter().position(|e| e.key.value == *key);
-            if let Some((index, entry)) = index.and_then(|i| self.entries.get(i).map(|e| (i, e))) {
-                if let Some(seen) = self.seen.get_mut(index) {
-                    *seen = true;
-                }
-                self.p.not_yet(entry.key.span, &format!("`{key}`"), instead);
-            }
+    /// True if the mapping may have that key.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.shape.key(key).is_some()
+    }
+
+    /// Lets every known key pass, although nobody can say what it means here.
+    pub(crate) fn pass_known(&mut self) {
+        for key in self.shape.keys {
+            self.entry(key.name);
         }
     }
 
@@ -183,14 +197,29 @@ impl<'a, 'p> Fields<'a, 'p> {
         self.seen.fill(true);
     }
 
+    /// Reports one key as unknown, and passes over the others: they cannot be judged.
+    pub(crate) fn only_unknown(mut self, key: &str) {
+        for (seen, entry) in self.seen.iter_mut().zip(self.entries) {
+            *seen = entry.key.value != key;
+        }
+        self.finish();
+    }
+
     /// Reports every key that nobody asked for.
     pub(crate) fn finish(self) {
-        let asked = self.asked;
         for (entry, _) in self.entries.iter().zip(&self.seen).filter(|(_, seen)| !**seen) {
             let key = &entry.key;
             let message = format!("unknown key `{}` in {}", shown(&key.value), self.what);
-            let help = self.p.known_help(&key.value, "allowed", &asked);
+            let elsewhere = self.shape.elsewhere.iter().find(|(word, _)| *word == key.value);
+            let help = elsewhere.map_or_else(|| self.known(&key.value), |(_, help)| (*help).to_owned());
             self.p.add(Diagnostic::error(codes::UNKNOWN_KEY, key.span, message).help(help));
         }
+    }
+
+    /// What may stand here: what can be run first, the rest only if it is near.
+    fn known(&self, word: &str) -> String {
+        let all: Vec<&str> = self.shape.keys.iter().map(|k| k.name).collect();
+        let now: Vec<&str> = self.shape.keys.iter().filter(|k| k.later.is_none()).map(|k| k.name).collect();
+        self.p.known_help_of(word, "allowed", &all, &now)
     }
 }

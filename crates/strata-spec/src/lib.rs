@@ -2,6 +2,7 @@
 
 pub mod codes;
 pub mod diagnostic;
+pub mod formats;
 pub mod load;
 pub mod pipeline;
 pub mod text;
@@ -9,15 +10,24 @@ pub mod text;
 mod advice;
 mod check;
 mod fields;
+mod hints;
+mod language;
+mod places;
 mod problems;
 mod read;
+mod recover;
+mod schema;
 mod sections;
+mod similar;
 mod tree;
 mod vars;
 mod yaml;
 
 pub use codes::explain;
 pub use diagnostic::{Code, Diagnostic, Kind, Severity};
-pub use load::{Loaded, load};
+pub use hints::hints;
+pub use load::{Loaded, load, load_within};
 pub use pipeline::Pipeline;
+pub use problems::Reach;
+pub use schema::{MODELINE, schema};
 pub use text::{Located, Name, SourceText, Span, Sql};

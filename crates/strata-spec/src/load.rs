@@ -4,14 +4,15 @@ use crate::check;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
+use crate::language;
 use crate::pipeline::{AsOf, Pipeline};
-use crate::problems::{Problems, shown};
+use crate::problems::{Problems, Reach, shown};
 use crate::read;
-use crate::sections::{attribute, entity, output, panel, profile, segment, source};
+use crate::recover;
+use crate::sections::{attribute, consent, entity, identity, output, panel, people, profile, segment, source, test};
 use crate::text::{Located, Name, SourceText, Span};
 use crate::tree::{Node, Value};
 use crate::vars;
-use crate::yaml;
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
@@ -20,20 +21,26 @@ use chrono_tz::Tz;
 pub struct Loaded {
     /// The pipeline: there if and only if no diagnostic is an error.
     pub pipeline: Option<Pipeline>,
+    /// The same as far as it could be read, if something is an error: to look for more that is wrong, never to run. Names and texts that
+    /// could not be read are empty.
+    pub draft: Option<Pipeline>,
     /// Everything that is wrong, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-const COMPARE: &str = "compare the outputs in a test of your own";
-const PROFILES: &str = "write `profiles:` with `of` and `describe`";
-
 /// Reads a pipeline. `vars` are the values given with `-p name=value`; they must be declared under `vars:` and replace the
 /// defaults there. Errors: none; what is wrong with the file is in the diagnostics, all of it.
 pub fn load(source: &SourceText, vars: &[(String, String)]) -> Loaded {
-    let mut problems = Problems::default();
-    let pipeline = yaml::read(&source.text, &mut problems).and_then(|root| pipeline(root, vars, &mut problems));
-    let pipeline = if problems.has_errors() { None } else { pipeline };
-    Loaded { pipeline, diagnostics: problems.into_sorted() }
+    load_within(source, vars, Reach::Version)
+}
+
+/// The same for as much of the language as `reach` says. What this version cannot run is typed, but a pipeline that holds any of it
+/// must not be run. Errors: none, as `load`.
+pub fn load_within(source: &SourceText, vars: &[(String, String)], reach: Reach) -> Loaded {
+    let mut problems = Problems::new(reach);
+    let pipeline = recover::tree(&source.text, &mut problems).and_then(|root| pipeline(root, vars, &mut problems));
+    let (pipeline, draft) = if problems.has_errors() { (None, pipeline) } else { (pipeline, None) };
+    Loaded { pipeline, draft, diagnostics: problems.into_sorted() }
 }
 
 fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems) -> Option<Pipeline> {
@@ -43,24 +50,30 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
     }
     let vars = vars::apply(&mut root, given, problems);
     let top = Span::new(root.span.start, root.span.start);
-    let mut f = Fields::open(&root, &Located::new(String::new(), top), "the pipeline", problems)?;
+    let mut f = Fields::open(&root, &Located::new(String::new(), top), &language::root::PIPELINE, problems)?;
     version(&mut f);
     let name = f.need_name("name", "write `name: my_pipeline`");
     check_name(&name, &mut f);
     let timezone = f.take("timezone").and_then(|n| timezone(n, f.p)).unwrap_or(Tz::UTC);
     let as_of = f.take("as_of").and_then(|n| as_of(n, timezone, f.p)).unwrap_or(AsOf::Run);
     f.entry("vars");
+    let include = f.take("include").map(|n| read::names(n, "`include`", f.p)).unwrap_or_default();
     let sources = f
         .need("sources", "write `sources: {orders: {parquet: path, time: ordered_at}}`")
-        .map(|n| source::sources(n, f.p))
+        .map(|n| source::all(n, f.p))
         .unwrap_or_default();
     let entities = f.take("entities").map(|n| entity::entities(n, f.p)).unwrap_or_default();
-    let consent = f.take("consent").and_then(|n| entity::consent(n, f.p));
+    let identity = f.take("identity").map(|n| identity::identities(n, f.p)).unwrap_or_default();
+    let consent = f.take("consent").and_then(|n| consent::consent(n, f.p));
     let tables = f.take("tables").map(|n| entity::tables(n, f.p)).unwrap_or_default();
     let (attributes, attributes_readable) = f.take("attributes").map_or((Vec::new(), true), |n| attribute::attributes(n, f.p));
     let segments = f.take("segments").map(|n| segment::segments(n, &entities, f.p)).unwrap_or_default();
     let profiles = f.take("profiles").map(|n| profile::profiles(n, f.p)).unwrap_or_default();
+    let personas = f.take("personas").and_then(|n| people::personas(n, f.p));
+    let typing_tool = f.take("typing_tool").and_then(|n| people::typing_tool(n, f.p));
+    let personalise = f.take("personalise").and_then(|n| people::personalise(n, f.p));
     let panel = f.take("panel").and_then(|n| panel::panel(n, &entities, f.p));
+    let tests = f.take("tests").map(|n| test::tests(n, &entities, timezone, f.p)).unwrap_or_default();
     let declared = check::Declared::of(&root, attributes_readable);
     let names = output::RowNames {
         entity: entities.first().map(|e| &e.name),
@@ -69,7 +82,6 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
     };
     let outputs = f.take("outputs").map(|n| output::outputs(n, &names, f.p)).unwrap_or_default();
     needs_entities(&mut f);
-    later_sections(&mut f);
     f.finish();
     let pipeline = Pipeline {
         name,
@@ -85,6 +97,12 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
         profiles,
         panel,
         outputs,
+        tests,
+        include,
+        identity,
+        personas,
+        typing_tool,
+        personalise,
     };
     check::check(&pipeline, &declared, problems);
     Some(pipeline)
@@ -119,22 +137,6 @@ fn needs_entities(f: &mut Fields) {
     }
 }
 
-fn later_sections(f: &mut Fields) {
-    f.later(&[
-        ("contracts", "declare `columns` on the source, and drop bad rows with `where`"),
-        ("checks", "drop bad rows with `where` on the source"),
-        ("identity", "resolve identities beforehand, and read the result as the roster"),
-        ("personas", PROFILES),
-        ("typing_tool", "fit it outside from the published segments"),
-        ("personalise", "publish the segments, and choose offers outside"),
-        ("tests", COMPARE),
-        ("include", "write everything in one file"),
-        ("models", "join a table of scores made elsewhere"),
-        ("history", "keep the outputs of old runs"),
-        ("licence", "keep the licence beside the data"),
-    ]);
-}
-
 fn timezone(node: &Node, problems: &mut Problems) -> Option<Tz> {
     let written = read::text(node, "`timezone`", "a time zone such as `Europe/Berlin`", problems)?.text.trim();
     if let Ok(zone) = written.parse::<Tz>() {
@@ -151,7 +153,7 @@ fn timezone(node: &Node, problems: &mut Problems) -> Option<Tz> {
 }
 
 /// `${run.as_of}`, a day (its start in the zone), a local moment, or a moment with an offset.
-fn as_of(node: &Node, zone: Tz, problems: &mut Problems) -> Option<AsOf> {
+pub(crate) fn as_of(node: &Node, zone: Tz, problems: &mut Problems) -> Option<AsOf> {
     let written = read::text(node, "`as_of`", "`${run.as_of}` or an instant", problems)?.text.trim();
     if written == vars::RUN_AS_OF {
         return Some(AsOf::Run);

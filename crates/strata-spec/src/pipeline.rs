@@ -5,6 +5,20 @@ use crate::text::{Located, Name, Span, Sql};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
+pub mod contract;
+pub mod identity;
+pub mod people;
+pub mod preset;
+pub mod test;
+pub mod wave;
+
+pub use contract::{Check, Drift, Licence, RowHistory};
+pub use identity::{ConsentLog, Identity, OnMerge};
+pub use people::{Personalise, Personas, TypingTool};
+pub use preset::{AttributeModel, AttributePreset, KMeansPlanned, PlannedMethod, RfmMode, Terms};
+pub use test::UnitTest;
+pub use wave::{Fatigue, WavePlanned};
+
 /// A whole pipeline file.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -34,6 +48,18 @@ pub struct Pipeline {
     pub panel: Option<Panel>,
     /// `outputs:` without `defaults`, which are already applied.
     pub outputs: Vec<Output>,
+    /// `tests:`
+    pub tests: Vec<UnitTest>,
+    /// `include:` files of the same folder.
+    pub include: Vec<Name>,
+    /// `identity:`
+    pub identity: Vec<Identity>,
+    /// `personas:`
+    pub personas: Option<Personas>,
+    /// `typing_tool:`
+    pub typing_tool: Option<TypingTool>,
+    /// `personalise:`
+    pub personalise: Option<Personalise>,
 }
 
 /// The pipeline's only clock.
@@ -94,6 +120,16 @@ pub struct Source {
     pub columns: Vec<ColumnContract>,
     /// `classes:` and the classes inside `columns:`.
     pub classes: Vec<(Name, Class)>,
+    /// `checks:` and what `columns:` says of values.
+    pub checks: Vec<Check>,
+    /// `drift:`
+    pub drift: Option<Drift>,
+    /// `history:`
+    pub history: Option<RowHistory>,
+    /// `licence:`
+    pub licence: Option<Licence>,
+    /// A format that this version cannot read; `format` means nothing then.
+    pub planned_format: Option<Name>,
 }
 
 /// Columns known only from a later moment on.
@@ -136,6 +172,8 @@ pub struct ColumnContract {
     pub nullable: bool,
     /// `enum(a,b)`: the values allowed.
     pub allowed: Vec<String>,
+    /// `on_fail:` what a row gets whose value is null, or not allowed, against this declaration.
+    pub on_fail: Option<Located<contract::OnFail>>,
 }
 
 /// Column types that a contract can name.
@@ -192,6 +230,12 @@ pub struct Consent {
     pub from: Name,
     /// Purposes in order.
     pub purposes: Vec<(Name, Purpose)>,
+    /// `log:` the source is a log of what was said; purposes are then the states that grant them.
+    pub log: Option<ConsentLog>,
+    /// `expires:`
+    pub expires: Option<Located<Ago>>,
+    /// `on_merge:`
+    pub on_merge: Option<OnMerge>,
 }
 
 /// Who may be used for a purpose.
@@ -214,6 +258,8 @@ pub struct Table {
     pub time: Option<Name>,
     /// `sql:`
     pub sql: Sql,
+    /// `checks:`
+    pub checks: Vec<Check>,
 }
 
 /// `attributes:` of one entity.
@@ -223,6 +269,10 @@ pub struct EntityAttributes {
     pub entity: Name,
     /// Blocks as written.
     pub blocks: Vec<Block>,
+    /// `- preset:` blocks.
+    pub presets: Vec<AttributePreset>,
+    /// `{model: …}` in `- from:` blocks.
+    pub models: Vec<AttributeModel>,
 }
 
 /// A block of attributes.
@@ -241,6 +291,8 @@ pub struct RowAttribute {
     pub name: Name,
     /// What it is.
     pub value: RowValue,
+    /// What else is said of it.
+    pub terms: Terms,
 }
 
 /// What a row attribute or segmentation computes.
@@ -281,6 +333,8 @@ pub struct AggregateAttribute {
     pub sql: Sql,
     /// Trailing window; `None` is `life`.
     pub window: Option<Located<Window>>,
+    /// What else is said of it.
+    pub terms: Terms,
 }
 
 /// A trailing window, half open: `[as_of − from, as_of − to)`.
@@ -312,6 +366,10 @@ pub struct Segmentation {
     pub filter: Option<Sql>,
     /// How.
     pub method: Method,
+    /// How, if this version cannot.
+    pub planned: Option<PlannedMethod>,
+    /// `min_size:`
+    pub min_size: Option<u64>,
 }
 
 /// How a segmentation is made.
@@ -361,6 +419,8 @@ pub struct Rfm {
     pub monetary: Sql,
     /// Groups a score (5).
     pub bins: u32,
+    /// `mode:`
+    pub mode: Box<RfmMode>,
     /// `r_order:` descending (default): ntile over recency descending then key; reversed: bins + 1 − ntile ascending.
     pub r_order: RecencyOrder,
     /// Column names (`r_score`, `f_score`, `m_score`, `rfm_cell`).
@@ -380,6 +440,8 @@ pub struct RfmColumns {
     pub m: Name,
     /// The three digits.
     pub cell: Name,
+    /// `segment:` the named segment.
+    pub segment: Option<Box<Name>>,
 }
 
 /// Values of the `rfm@1` columns outside `where`.
@@ -423,6 +485,8 @@ pub struct KMeans {
     pub empty: EmptyCluster,
     /// `names:` of clusters 0..k; empty: numbers, and the column is an integer.
     pub names: Vec<Name>,
+    /// Settings that this version cannot run.
+    pub planned: KMeansPlanned,
     /// Label outside `where`.
     pub others: Option<Name>,
 }
@@ -487,6 +551,10 @@ pub struct Panel {
     pub rules: Vec<(Name, Sql)>,
     /// `members.purpose`
     pub purpose: Option<Name>,
+    /// `members.exclude` segments that cannot be drawn.
+    pub exclude: Vec<Name>,
+    /// `fatigue:`
+    pub fatigue: Option<Fatigue>,
     /// Source of the permanent random numbers.
     pub numbers: Numbers,
     /// `waves:`
@@ -519,6 +587,8 @@ pub struct Wave {
     pub order: Option<Sql>,
     /// `weights:`
     pub weights: Option<Weights>,
+    /// What it says beyond one draw.
+    pub planned: WavePlanned,
 }
 
 /// How many.
@@ -546,6 +616,8 @@ pub struct Allocate {
     pub min: u64,
     /// `max:` at most so many a stratum.
     pub max: Option<u64>,
+    /// `by:` and `rounding:`, if this version cannot run them.
+    pub planned: Vec<Name>,
     /// `after_bounds:`
     pub after_bounds: AfterBounds,
 }
@@ -576,6 +648,12 @@ pub struct Weights {
     pub max_iterations: u32,
     /// `not_converged:` true: keep the weights, flagged.
     pub keep_not_converged: bool,
+    /// `absent: collapse`, and `collapse:`: the order in which levels are joined.
+    pub collapse: Option<Vec<Name>>,
+    /// `cap:` no weight is more than so many times the median.
+    pub cap: Option<f64>,
+    /// `report:`
+    pub report: Vec<Name>,
 }
 
 /// What raked weights add up to.
@@ -624,6 +702,27 @@ pub struct Output {
     pub classes: Vec<Class>,
     /// `where:` over attributes and segments.
     pub filter: Option<Sql>,
+    /// What it says that this version cannot do.
+    pub planned: OutputPlanned,
+}
+
+/// What an output says that this version cannot do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutputPlanned {
+    /// `format:`; `Output::format` means nothing then.
+    pub format: Option<String>,
+    /// `history:` `snapshot` or `scd2`.
+    pub history: Option<String>,
+    /// `changes_only:`
+    pub changes_only: Option<bool>,
+    /// `min_cell:`
+    pub min_cell: Option<u64>,
+    /// `drop:`
+    pub drop: Option<Vec<Name>>,
+    /// `partition_by:`
+    pub partition_by: Option<Vec<Name>>,
+    /// `publish:` `together` or `per_table`.
+    pub publish: Option<String>,
 }
 
 /// What an output's rows are.
@@ -685,7 +784,11 @@ impl Segmentation {
     /// The columns this segmentation makes, in order; the first is the one profiles and strata mean by its name.
     pub fn columns(&self) -> Vec<&str> {
         match &self.method {
-            Method::Rfm(r) => vec![&r.columns.cell.value, &r.columns.r.value, &r.columns.f.value, &r.columns.m.value],
+            Method::Rfm(r) => {
+                let digits = [&r.columns.cell, &r.columns.r, &r.columns.f, &r.columns.m];
+                digits.into_iter().chain(r.columns.segment.as_deref()).map(|n| n.value.as_str()).collect()
+            }
+            _ if matches!(self.planned, Some(PlannedMethod::Watch(_))) => Vec::new(),
             _ => vec![&self.name.value],
         }
     }

@@ -14,14 +14,29 @@ const SIMILAR_NAMES_MAX: usize = 5000;
 /// Names listed in a help line.
 const LISTED_MAX: usize = 24;
 
+/// How much of the language is let pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// What this version can run; the rest is refused with S0190.
+    Version,
+    /// All of it: for what only reads, such as a formatter.
+    Language,
+}
+
 /// Diagnostics so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Problems {
     list: Vec<Diagnostic>,
     dropped: usize,
+    ahead: bool,
 }
 
 impl Problems {
+    /// None yet. `Reach::Language` lets pass what this version cannot run.
+    pub(crate) fn new(reach: Reach) -> Self {
+        Self { list: Vec::new(), dropped: 0, ahead: reach == Reach::Language }
+    }
+
     /// One more.
     pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
         if self.list.len() < KEPT_MAX {
@@ -29,6 +44,17 @@ impl Problems {
         } else {
             self.dropped += 1;
         }
+    }
+
+    /// None yet, with the same reach.
+    pub(crate) fn like(&self) -> Self {
+        Self { list: Vec::new(), dropped: 0, ahead: self.ahead }
+    }
+
+    /// Those of another list as well.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.dropped += other.dropped;
+        other.list.into_iter().for_each(|d| self.add(d));
     }
 
     /// True if anything stops the run.
@@ -50,18 +76,23 @@ impl Problems {
 
     /// A help line for an unknown word: the nearest known one, and what there is.
     pub(crate) fn known_help(&self, word: &str, kind: &str, known: &[&str]) -> String {
+        self.known_help_of(word, kind, known, known)
+    }
+
+    /// The same; `near` are words that may be meant, `listed` those that are shown.
+    pub(crate) fn known_help_of(&self, word: &str, kind: &str, near: &[&str], listed: &[&str]) -> String {
         if self.list.len() >= KEPT_MAX {
             return String::new();
         }
-        let near = self.similar(word, known).map(|k| format!("did you mean `{k}`? ")).unwrap_or_default();
-        if known.is_empty() {
-            return format!("there are no {kind}");
+        let meant = self.similar(word, near).map(|k| format!("did you mean `{k}`? ")).unwrap_or_default();
+        if listed.is_empty() {
+            return format!("{meant}there are no {kind}");
         }
-        let mut listed: Vec<String> = known.iter().take(LISTED_MAX).map(|k| format!("`{k}`")).collect();
-        if known.len() > LISTED_MAX {
-            listed.push(format!("{} more", known.len() - LISTED_MAX));
+        let mut shown: Vec<String> = listed.iter().take(LISTED_MAX).map(|k| format!("`{k}`")).collect();
+        if listed.len() > LISTED_MAX {
+            shown.push(format!("{} more", listed.len() - LISTED_MAX));
         }
-        format!("{near}{kind}: {}", listed.join(", "))
+        format!("{meant}{kind}: {}", shown.join(", "))
     }
 
     fn similar<'k>(&self, word: &str, known: &[&'k str]) -> Option<&'k str> {
@@ -69,10 +100,13 @@ impl Problems {
         if bounded { did_you_mean(word, known.iter().copied()) } else { None }
     }
 
-    /// An S0190: right, but later; `instead` says what to do now.
-    pub(crate) fn not_yet(&mut self, span: Span, what: &str, instead: &str) {
-        let message = format!("{what} is not in this version of Strata");
-        self.add(Diagnostic::error(codes::NOT_YET, span, message).label("not supported yet").help(instead));
+    /// An S0190 for what is right, but later; `instead` says what to do now. False if what comes later is read as well.
+    pub(crate) fn not_yet(&mut self, span: Span, what: &str, instead: &str) -> bool {
+        if !self.ahead {
+            let message = format!("{what} is not in this version of Strata");
+            self.add(Diagnostic::error(codes::NOT_YET, span, message).label("not supported yet").help(instead));
+        }
+        !self.ahead
     }
 }
 

@@ -77,12 +77,15 @@ impl Located<String> {
 }
 
 impl Sql {
-    /// The place in the file of a 1-based line and column of `text`, as SQL parsers report them; the whole scalar if they lie outside.
+    /// The place in the file of a 1-based line and column of `text` (columns in characters, as SQL parsers report them) and of `len`
+    /// bytes from there; the whole scalar if they lie outside.
     pub fn span_at(&self, line: usize, column: usize, len: usize) -> Span {
         match self.line_starts.get(line.wrapping_sub(1)) {
             Some(start) if column > 0 => {
-                let at = (start + column - 1).min(self.span.end.max(start + column - 1));
-                Span::new(at, at + len.max(1))
+                let text = self.text.split('\n').nth(line - 1).unwrap_or_default();
+                let beyond = || text.len() + (column - 1).saturating_sub(text.chars().count());
+                let before = text.char_indices().nth(column - 1).map_or_else(beyond, |(at, _)| at);
+                Span::new(start + before, start + before + len.max(1))
             }
             _ => self.span,
         }

@@ -42,6 +42,9 @@ pub(crate) struct Text {
     pub(crate) style: Style,
     /// For each line of `text`, the byte of the file at which it starts. Never empty.
     pub(crate) line_starts: Vec<usize>,
+    /// The same text with the line breaks that YAML folds into spaces. SQL reads this: to SQL both are white space, its places are
+    /// exact, and a `--` comment ends with its line.
+    pub(crate) unfolded: Option<Box<Text>>,
 }
 
 /// How a scalar was written.
@@ -102,11 +105,14 @@ impl Node {
 impl Text {
     /// A key as a bare value.
     pub(crate) fn plain(key: &Name) -> Self {
-        Self { text: key.value.clone(), style: Style::Plain, line_starts: vec![key.span.start] }
+        Self { text: key.value.clone(), style: Style::Plain, line_starts: vec![key.span.start], unfolded: None }
     }
 
     /// As SQL, from byte `from` of the text on; `span` is the scalar's.
     pub(crate) fn sql(&self, span: Span, from: usize) -> Sql {
+        if let Some(unfolded) = self.unfolded.as_ref().filter(|_| from == 0) {
+            return unfolded.sql(span, 0);
+        }
         let skipped = &self.text[..from];
         let line = skipped.matches('\n').count();
         let column = skipped.len() - skipped.rfind('\n').map_or(0, |at| at + 1);

@@ -2,7 +2,7 @@
 
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::problems::{Problems, shown};
+use crate::problems::{Problems, Reach, shown};
 use crate::read;
 use crate::text::Span;
 use crate::tree::{Entry, Node, Text, Value};
@@ -13,6 +13,11 @@ pub(crate) const RUN_AS_OF: &str = "${run.as_of}";
 /// Reads `vars:`, lets `given` override it, and replaces `${vars.…}` in every text of the file. Returns the values.
 pub(crate) fn apply(root: &mut Node, given: &[(String, String)], problems: &mut Problems) -> Vec<(String, String)> {
     let vars = declared(root, given, problems);
+    let section = root.entries().iter().find(|e| e.key.value == "vars");
+    if section.is_some_and(|s| matches!(s.value.value, Value::Refused)) {
+        // Reported already; what they are cannot be known.
+        return vars;
+    }
     if let Value::Map(entries) = &mut root.value {
         for entry in entries {
             let run = entry.key.value == "as_of" && entry.value.text().is_some_and(|t| t.text.trim() == RUN_AS_OF);
@@ -78,7 +83,8 @@ fn replaced(text: &Text, vars: &[(String, String)], problems: &mut Problems) -> 
         line_starts.extend(std::iter::repeat_n(start, line.matches('\n').count() + 1));
         out.push_str(&line);
     }
-    known.then_some(Text { text: out, style: text.style, line_starts })
+    let unfolded = text.unfolded.as_ref().and_then(|u| replaced(u, vars, &mut Problems::new(Reach::Version))).map(Box::new);
+    known.then_some(Text { text: out, style: text.style, line_starts, unfolded })
 }
 
 /// One line with its variables replaced, and whether all were known.

@@ -4,6 +4,7 @@
 use crate::advice;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::places::Places;
 use crate::problems::{Problems, shown};
 use crate::text::{Located, Span};
 use crate::tree::{Entry, Node, Style, Text, Value};
@@ -12,35 +13,46 @@ use std::collections::HashMap;
 
 /// Largest file, in bytes.
 pub(crate) const BYTES_MAX: usize = 1 << 20;
+/// Most keys and values together.
+pub(crate) const SCALARS_MAX: usize = 50_000;
 /// Deepest nesting of lists and mappings.
 pub(crate) const DEPTH_MAX: usize = 64;
 
-/// The tree of a file; `None` if it cannot be read as one.
-pub(crate) fn read(source: &str, problems: &mut Problems) -> Option<Node> {
+/// Why a file is no tree.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    /// What is wrong.
+    pub(crate) diagnostic: Diagnostic,
+    /// True if only the text at that place cannot be read, so that the rest may be.
+    pub(crate) mendable: bool,
+}
+
+/// The tree of a file; `None`, reported, if it holds none. `passed` are places that were reported and painted over: what stands there
+/// is `Refused`. Errors: where reading had to stop.
+pub(crate) fn tree(source: &str, passed: &[Span], problems: &mut Problems) -> Result<Option<Node>, Box<Broken>> {
     if source.len() > BYTES_MAX {
         let message = format!("the file has {} bytes; {BYTES_MAX} are allowed", source.len());
         problems.add(
             Diagnostic::error(codes::TOO_LARGE, Span::default(), message)
                 .help("data belongs in sources, not in the pipeline file"),
         );
-        return None;
+        return Ok(None);
     }
-    let mut builder = Builder { parser: Parser::new_from_str(source), places: Places::of(source), source, depth: 0, problems };
-    match builder.document() {
-        Ok(node) => node,
-        Err(stop) => {
-            let diagnostic = builder.stopped(&stop);
-            builder.problems.add(diagnostic);
-            None
-        }
-    }
+    let parser = Parser::new_from_str(source);
+    let mut builder = Builder { parser, places: Places::of(source), source, passed, depth: 0, scalars: 0, problems };
+    builder.document().map_err(|stop| {
+        let mendable = matches!(stop, Stop::Syntax(_)) && !matches!(&stop, Stop::Syntax(e) if e.info().contains("recursion"));
+        Box::new(Broken { diagnostic: builder.stopped(&stop), mendable })
+    })
 }
 
 struct Builder<'a, 'p> {
     parser: Parser<'a, StrInput<'a>>,
     places: Places,
     source: &'a str,
+    passed: &'p [Span],
     depth: usize,
+    scalars: usize,
     problems: &'p mut Problems,
 }
 
@@ -48,6 +60,7 @@ struct Builder<'a, 'p> {
 enum Stop {
     Syntax(ScanError),
     TooDeep(Span),
+    TooMany(Span),
     NoMoreEvents,
 }
 
@@ -94,7 +107,13 @@ impl<'a> Builder<'a, '_> {
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Stop> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                if self.refused(anchor, tag.is_some(), span) {
+                self.scalars += 1;
+                if self.scalars > SCALARS_MAX {
+                    return Err(Stop::TooMany(span));
+                }
+                if self.refused(anchor, tag.is_some(), span)
+                    || self.passed.iter().any(|p| p.start < span.end && span.start < p.end)
+                {
                     return Ok(Node { span, value: Value::Refused });
                 }
                 Ok(self.scalar(text.into_owned(), style, span))
@@ -233,8 +252,12 @@ impl<'a> Builder<'a, '_> {
     fn join(&mut self, last: &mut Node, piece: Span) -> Span {
         let span = Span::new(last.span.start, piece.end);
         let text = self.source[span.range()].to_owned();
-        let value =
-            Text { line_starts: self.places.line_starts(self.source, span, &text, Style::Plain), text, style: Style::Plain };
+        let value = Text {
+            line_starts: self.places.line_starts(self.source, span, &text, Style::Plain),
+            text,
+            style: Style::Plain,
+            unfolded: None,
+        };
         *last = Node { span, value: Value::Text(value) };
         span
     }
@@ -259,13 +282,25 @@ impl<'a> Builder<'a, '_> {
                 (style, Span::new(span.start, end), Span::new(span.start, end))
             }
         };
+        if style == Style::Plain
+            && let Some(cut) = self.places.comment_behind(self.source, span).filter(|_| advice::is_open(&text))
+        {
+            let message = format!("YAML takes ` {}` for a comment", shown(&self.source[cut.range()]));
+            self.problems.add(Diagnostic::error(codes::COMMENT_CUT, cut, message).help(advice::QUOTE));
+            return Node { span, value: Value::Refused };
+        }
         let line_starts = self.places.line_starts(self.source, content, &text, style);
-        Node { span, value: Value::Text(Text { text, style, line_starts }) }
+        let unfolded = self.places.unfolded(self.source, content, style).map(Box::new);
+        Node { span, value: Value::Text(Text { text, style, line_starts, unfolded }) }
     }
 
     fn stopped(&self, stop: &Stop) -> Diagnostic {
         match stop {
             Stop::TooDeep(span) => too_deep(*span),
+            Stop::TooMany(span) => {
+                let message = format!("the file has more than {SCALARS_MAX} keys and values");
+                Diagnostic::error(codes::TOO_LARGE, *span, message).help("data belongs in sources, not in the pipeline file")
+            }
             Stop::NoMoreEvents => {
                 Diagnostic::error(codes::NOT_YAML, Span::default(), "this is not YAML").help("check that this is a pipeline file")
             }
@@ -320,75 +355,4 @@ fn quoted_end(bytes: &[u8], start: usize) -> usize {
         }
     }
     bytes.len()
-}
-
-/// Where characters and lines of the file lie, in bytes: the parser counts characters.
-struct Places {
-    /// Byte of each character; empty for ASCII files, where they are the same.
-    bytes: Vec<usize>,
-    /// First byte of each line.
-    lines: Vec<usize>,
-    len: usize,
-}
-
-impl Places {
-    fn of(source: &str) -> Self {
-        let bytes = if source.is_ascii() { Vec::new() } else { source.char_indices().map(|(at, _)| at).collect() };
-        let raw = source.as_bytes();
-        let mut lines = vec![0];
-        for (at, byte) in raw.iter().enumerate() {
-            if *byte == b'\n' || (*byte == b'\r' && raw.get(at + 1) != Some(&b'\n')) {
-                lines.push(at + 1);
-            }
-        }
-        Self { bytes, lines, len: source.len() }
-    }
-
-    fn byte(&self, character: usize) -> usize {
-        if self.bytes.is_empty() { character.min(self.len) } else { self.bytes.get(character).copied().unwrap_or(self.len) }
-    }
-
-    fn line_index(&self, at: usize) -> usize {
-        self.lines.partition_point(|start| *start <= at).saturating_sub(1)
-    }
-
-    fn line_span(&self, source: &str, index: usize) -> Span {
-        let start = self.lines.get(index).copied().unwrap_or(self.len);
-        let next = self.lines.get(index + 1).copied().unwrap_or(self.len);
-        Span::new(start, start + source[start..next].trim_end_matches(['\n', '\r']).len())
-    }
-
-    fn line_of<'s>(&self, source: &'s str, at: usize) -> &'s str {
-        &source[self.line_span(source, self.line_index(at)).range()]
-    }
-
-    /// For each line of `text`, where it starts in the file. Exact for one line and for `|`; for folded text, each line of
-    /// `text` starts at its first character, and places behind a fold are as if the fold were one space.
-    fn line_starts(&self, source: &str, content: Span, text: &str, style: Style) -> Vec<usize> {
-        if !text.contains('\n') {
-            return vec![content.start];
-        }
-        if style == Style::Literal {
-            let first = self.line_index(content.start);
-            let indent = content.start - self.lines.get(first).copied().unwrap_or(content.start);
-            let blank = text.len() - text.trim_start_matches('\n').len();
-            return (0..text.split('\n').count())
-                .map(|line| self.line_span(source, (first + line).saturating_sub(blank)))
-                .map(|line| (line.start + indent).min(line.end))
-                .collect();
-        }
-        let solid: Vec<usize> = source[content.range()]
-            .char_indices()
-            .filter(|(_, c)| !c.is_whitespace())
-            .map(|(at, _)| content.start + at)
-            .collect();
-        let mut before = 0;
-        text.split('\n')
-            .map(|line| {
-                let start = solid.get(before).copied().unwrap_or(content.end);
-                before += line.chars().filter(|c| !c.is_whitespace()).count();
-                start
-            })
-            .collect()
-    }
 }

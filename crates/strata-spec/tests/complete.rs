@@ -80,10 +80,12 @@ fn places_inside_block_scalars_are_the_users_own() {
     assert_eq!((at(days, 1, 8, 11), at(days, 2, 6, 6), at(days, 3, 1, 8)), ("customer_id", "orders", "group by"));
     let source = text(COMPLETE);
     assert_eq!(source.line_column(days.span_at(3, 7, 2).start), (68, 13));
-    // Folded text has one line; its first words are exact.
+    // SQL reads folded text with its line breaks, so that places behind them are exact too.
     let net = &at_source(&p, "orders").derive[1].1;
-    assert_eq!((net.text.as_str(), net.line_starts.len()), ("case when returned then 0 else cents end", 1));
-    assert_eq!(at(net, 1, 6, 4), "when");
+    assert_eq!((net.text.as_str(), net.line_starts.len()), ("case when returned\nthen 0 else cents end", 2));
+    assert_eq!((at(net, 1, 6, 4), at(net, 2, 13, 5)), ("when", "cents"));
+    // Columns count characters, places count bytes.
+    assert_eq!((at(filter, 4, 25, 6), at(days, 2, 18, 6)), ("amount", "東京"));
     // Quoted and plain one-line texts start at their content.
     let vip = p.segmentation("vip").unwrap().filter.as_ref().unwrap();
     assert_eq!((at(vip, 1, 1, 5), &COMPLETE[vip.span.start..=vip.span.start]), ("level", "\""));
@@ -159,7 +161,7 @@ fn panels_and_outputs_say_what_was_written() {
     assert!(matches!(&panel.numbers, Numbers::Env(n) if n.as_str() == "PANEL_KEY"));
     let wave = p.wave("2026w4").unwrap();
     assert_eq!((wave.sample.value, wave.sample_of), (Sample::PartsPerMillion(5_000), SampleOf::Members));
-    assert_eq!(wave.allocate, Allocate { min: 5, max: Some(500), after_bounds: AfterBounds::Keep });
+    assert_eq!(wave.allocate, Allocate { min: 5, max: Some(500), planned: vec![], after_bounds: AfterBounds::Keep });
     let second = p.wave("second").unwrap();
     let weights = second.weights.as_ref().unwrap();
     assert_eq!((second.sample.value, second.allocate.after_bounds), (Sample::Count(4000), AfterBounds::Rebalance));
@@ -230,13 +232,15 @@ fn names_of_the_file_point_at_themselves() {
     assert_ne!(p.sources[0].name.span, Span::default());
 }
 
+/// A file of the specification, beside the checkout.
+fn shared(name: &str) -> Option<String> {
+    let root = std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+    std::fs::read_to_string(root.join("../../../shared/spec").join(name)).ok()
+}
+
 #[test]
 fn the_reference_pipeline_loads_whole() {
-    let path = format!("{}/../../../shared/spec/c360.yaml", std::env::var("CARGO_MANIFEST_DIR").unwrap());
-    let Ok(source) = std::fs::read_to_string(path) else {
-        println!("not run: ../shared is absent");
-        return;
-    };
+    let Some(source) = shared("c360.yaml") else { return println!("not run: ../shared is absent") };
     let found = loaded(&source, &[]);
     assert!(found.diagnostics.is_empty(), "{:#?}", found.diagnostics);
     let p = found.pipeline.unwrap();
@@ -262,18 +266,14 @@ fn the_reference_pipeline_loads_whole() {
 
 #[test]
 fn the_sketch_is_told_about_its_mistake_and_everything_later() {
-    let path = format!("{}/../../../shared/spec/sketch.yaml", std::env::var("CARGO_MANIFEST_DIR").unwrap());
-    let Ok(source) = std::fs::read_to_string(path) else {
-        println!("not run: ../shared is absent");
-        return;
-    };
+    let Some(source) = shared("sketch.yaml") else { return println!("not run: ../shared is absent") };
     let found = loaded(&source, &[]);
     assert!(found.pipeline.is_none());
     let purpose: Vec<_> = found.diagnostics.iter().filter(|d| d.code.0 == "S0207").collect();
     assert_eq!(purpose.len(), 1);
     assert_eq!(&source[purpose[0].span.range()], "service");
     let later: Vec<&str> = found.diagnostics.iter().filter(|d| d.code.0 == "S0190").map(|d| &source[d.span.range()]).collect();
-    for key in ["contracts", "identity", "personas", "typing_tool", "personalise", "fatigue", "quotas", "history"] {
+    for key in ["identity", "personas", "typing_tool", "personalise", "fatigue", "quotas", "scd2"] {
         assert!(later.contains(&key), "{key}");
     }
 }

@@ -232,7 +232,7 @@ fn outputs_name_what_there_is() {
     wrong_after(
         PEOPLE,
         "outputs: {a: {to: \"x/{date}\", select: age, history: scd2}}\n",
-        &[("S0126 6:19", "{name}"), ("S0190 6:44", "old runs")],
+        &[("S0126 6:19", "{name}"), ("S0190 6:53", "old runs")],
     );
     wrong_after(
         PEOPLE,
@@ -307,13 +307,9 @@ fn segmentations_are_of_one_kind() {
     wrong_after(
         PEOPLE,
         "segments: {s: {method: lifecycle@1, orders: a, active: 400, stages: {}}}\n",
-        &[("S0106 6:12", "first_days"), ("S0106 6:12", "recency_days"), ("S0116 6:48", "lapsing"), ("S0190 6:61", "rules")],
+        &[("S0106 6:12", "first_days"), ("S0106 6:12", "recency_days"), ("S0116 6:48", "lapsing"), ("S0103 6:61", "rules")],
     );
-    wrong_after(
-        PEOPLE,
-        "segments: {s: {preset: rfm@1, cuts: x, anything: 1}}\n",
-        &[("S0190 6:16", "method: rfm@1"), ("S0190 6:31", "leave it out")],
-    );
+    wrong_after(PEOPLE, "segments: {s: {preset: rfm@1, cuts: x, anything: 1}}\n", &[("S0103 6:16", "method: rfm@1")]);
 }
 
 #[test]
@@ -378,7 +374,7 @@ fn later_sections_say_what_to_do_instead() {
         HEAD,
         "contracts: {}\nidentity: {}\npersonas: {}\ntyping_tool: {}\npersonalise: {}\ntests: []\ninclude: a.yaml\n",
         &[
-            ("S0190 4:1", "columns"),
+            ("S0103 4:1", "`columns` and `checks`"),
             ("S0190 5:1", "roster"),
             ("S0190 6:1", "profiles"),
             ("S0190 7:1", "outside"),
@@ -390,7 +386,7 @@ fn later_sections_say_what_to_do_instead() {
     wrong_after(
         HEAD,
         "entities: {p: {from: c, key: id}}\nattributes: {p: [{preset: x@1, from: o}, {row: {a: b}, from: o, columns: {}}], use: []}\n",
-        &[("S0190 5:19", "aggregates"), ("S0120 5:42", "`- row:`"), ("S0105 5:74", "entry"), ("S0190 5:80", "entity")],
+        &[("S0121 5:27", "loyalty_core@1"), ("S0120 5:42", "`- row:`"), ("S0103 5:80", "entity")],
     );
 }
 

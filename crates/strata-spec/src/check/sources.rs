@@ -34,13 +34,25 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
     }
 }
 
-fn must_be_source(world: &World, name: &Name, problems: &mut Problems) -> bool {
+pub(super) fn must_be_source(world: &World, name: &Name, problems: &mut Problems) -> bool {
     if world.declared.has("tables", &name.value) && !world.declared.has("sources", &name.value) {
         let message = format!("`{}` is a table, and a source is needed here", shown(&name.value));
         problems.add(Diagnostic::error(codes::UNKNOWN_SOURCE, name.span, message).help("name one of `sources`"));
         return false;
     }
     world.must_be(name, "sources", codes::UNKNOWN_SOURCE, "source", problems)
+}
+
+/// Reports a name that is neither a source nor a table.
+pub(super) fn must_be_source_or_table(world: &World, from: &Name, problems: &mut Problems) {
+    if from.value.is_empty() || world.declared.has("sources", &from.value) || world.declared.has("tables", &from.value) {
+        return;
+    }
+    let mut known = world.declared.texts("sources");
+    known.extend(world.declared.texts("tables"));
+    let help = problems.known_help(&from.value, "sources and tables", &known);
+    let message = format!("there is no source or table `{}`", shown(&from.value));
+    problems.add(Diagnostic::error(codes::UNKNOWN_SOURCE, from.span, message).help(help));
 }
 
 fn references(world: &World, source: &Source, problems: &mut Problems) {
@@ -91,7 +103,7 @@ fn own_columns(source: &Source, problems: &mut Problems) {
     source.classes.iter().for_each(|(name, _)| must_be_own(source, name, "`classes`", problems));
 }
 
-fn must_be_own(source: &Source, name: &Name, what: &str, problems: &mut Problems) {
+pub(super) fn must_be_own(source: &Source, name: &Name, what: &str, problems: &mut Problems) {
     let mut known: Vec<&str> = source.columns.iter().map(|c| c.name.as_str()).collect();
     if known.is_empty() || name.value.is_empty() {
         return;
@@ -106,17 +118,7 @@ fn must_be_own(source: &Source, name: &Name, what: &str, problems: &mut Problems
 
 fn aggregates(world: &World, block: &FromBlock, problems: &mut Problems) {
     let from = &block.from;
-    if from.value.is_empty() {
-        return;
-    }
-    if !world.declared.has("sources", &from.value) && !world.declared.has("tables", &from.value) {
-        let mut known = world.declared.texts("sources");
-        known.extend(world.declared.texts("tables"));
-        let help = problems.known_help(&from.value, "sources and tables", &known);
-        let message = format!("there is no source or table `{}`", shown(&from.value));
-        problems.add(Diagnostic::error(codes::UNKNOWN_SOURCE, from.span, message).help(help));
-        return;
-    }
+    must_be_source_or_table(world, from, problems);
     let source = world.pipeline.source(&from.value).map(|s| s.time.is_some());
     let timed = source.or_else(|| world.pipeline.table(&from.value).map(|t| t.time.is_some()));
     if timed == Some(false) {

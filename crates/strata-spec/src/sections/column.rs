@@ -3,9 +3,12 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::pipeline::{Class, ColumnContract, ColumnKind};
+use crate::language::sources;
+use crate::pipeline::contract::{CheckRule, OnFail};
+use crate::pipeline::{Check, Class, ColumnContract, ColumnKind};
 use crate::problems::{Problems, shown};
 use crate::read;
+use crate::sections::checks;
 use crate::text::{Located, Name, Span};
 use crate::tree::{Node, Value};
 use std::collections::HashMap;
@@ -24,12 +27,25 @@ const TYPES: &[(&str, ColumnKind)] = &[
     ("timestamp", ColumnKind::Timestamp),
 ];
 
-/// The contract of a source, and the classes written inside it.
-pub(crate) fn columns(node: &Node, problems: &mut Problems) -> (Vec<ColumnContract>, Vec<(Name, Class)>) {
-    let mut classes = Vec::new();
-    let entries = read::named(node, "`columns`", problems);
-    let columns = entries.into_iter().map(|(name, node)| column(name, node, &mut classes, problems)).collect();
-    (columns, classes)
+/// What `columns:` says.
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    /// The columns.
+    pub(crate) columns: Vec<ColumnContract>,
+    /// Classes written inside.
+    pub(crate) classes: Vec<(Name, Class)>,
+    /// Rules for values written inside.
+    pub(crate) checks: Vec<Check>,
+}
+
+/// The contract of a source.
+pub(crate) fn columns(node: &Node, problems: &mut Problems) -> Columns {
+    let mut all = Columns::default();
+    for (name, node) in read::named(node, "`columns`", problems) {
+        let column = column(name, node, &mut all, problems);
+        all.columns.push(column);
+    }
+    all
 }
 
 /// `classes:` of a source, added to those written inside `columns:`.
@@ -47,12 +63,13 @@ pub(crate) fn classes(node: &Node, classes: &mut Vec<(Name, Class)>, problems: &
     }
 }
 
-fn column(name: &Name, node: &Node, classes: &mut Vec<(Name, Class)>, problems: &mut Problems) -> ColumnContract {
+fn column(name: &Name, node: &Node, all: &mut Columns, problems: &mut Problems) -> ColumnContract {
     let mut contract = ColumnContract {
         name: name.clone(),
         kind: Located::new(ColumnKind::String, node.span),
         nullable: true,
         allowed: Vec::new(),
+        on_fail: None,
     };
     if !matches!(node.value, Value::Map(_)) {
         let written = read::text(node, &format!("the type of `{}`", name.value), "a type such as `string!`", problems);
@@ -61,22 +78,37 @@ fn column(name: &Name, node: &Node, classes: &mut Vec<(Name, Class)>, problems: 
         }
         return contract;
     }
-    let Some(mut f) = Fields::open(node, name, "column", problems) else { return contract };
+    let Some(mut f) = Fields::open(node, name, &sources::COLUMN, problems) else { return contract };
     if let Some(kind) = f.need("type", "write `type: string`, for example")
         && let Some(t) = read::text(kind, "`type`", "a type such as `string!`", f.p)
     {
         declare(&mut contract, &t.text, kind.span, f.p);
     }
-    if let Some(nullable) = f.word("nullable", &[("true", true), ("false", false)]) {
+    if let Some(nullable) = f.flag("nullable") {
         contract.nullable = nullable;
     }
     if let Some(node) = f.take("enum") {
         contract.allowed = read::names(node, "`enum`", f.p).into_iter().map(|n| n.value).collect();
     }
     if let Some(class) = f.word("class", CLASSES) {
-        classes.push((name.clone(), class));
+        all.classes.push((name.clone(), class));
     }
-    f.later(&[("check", "write a `where` on the source"), ("checks", "write a `where` on the source")]);
+    contract.on_fail = f.word("on_fail", checks::ON_FAIL).map(|w| Located::new(w, f.value_span("on_fail")));
+    let on_fail = contract.on_fail.clone().unwrap_or(Located::new(OnFail::Stop, name.span));
+    let (min, max) = (f.sql("min"), f.sql("max"));
+    let range = (min.is_some() || max.is_some()).then(|| CheckRule::Range { column: name.clone(), min, max });
+    let format = f.word("format", checks::FORMATS).map(|format| CheckRule::Format { column: name.clone(), format });
+    for rule in range.into_iter().chain(format) {
+        let empties = if on_fail.value == OnFail::SetNull { vec![name.clone()] } else { Vec::new() };
+        all.checks.push(Check { name: name.clone(), rule, on_fail: on_fail.clone(), empties });
+    }
+    if !contract.nullable && on_fail.value == OnFail::SetNull {
+        let message = format!("`{}` is never null, and `set_null` would make it so", shown(&name.value));
+        f.p.add(
+            Diagnostic::error(codes::WRONG_ACTION, on_fail.span, message)
+                .help("remove the `!` of its type, or write `on_fail: quarantine`"),
+        );
+    }
     f.finish();
     contract
 }

@@ -1,10 +1,12 @@
-//! `entities:`, `consent:` and `tables:`. Never decides who may be used; it only says what was declared.
+//! `entities:` and `tables:`. Never opens a source.
 
 use crate::fields::Fields;
-use crate::pipeline::{Consent, Entity, Purpose, Table};
-use crate::problems::{Problems, shown};
+use crate::language::{people, sources};
+use crate::pipeline::{Entity, Table};
+use crate::problems::Problems;
 use crate::read;
-use crate::text::{Located, Name};
+use crate::sections::checks;
+use crate::text::Name;
 use crate::tree::Node;
 
 /// `entities:`
@@ -14,41 +16,12 @@ pub(crate) fn entities(node: &Node, problems: &mut Problems) -> Vec<Entity> {
 }
 
 fn entity(name: &Name, node: &Node, problems: &mut Problems) -> Option<Entity> {
-    let mut f = Fields::open(node, name, "entity", problems)?;
+    let mut f = Fields::open(node, name, &people::ENTITY, problems)?;
     let from = f.need_name("from", "write `from: source`, the roster of all of them");
     let key = f.need_name("key", "write `key: column`, the column that every source knows the entity by");
     let value = f.sql("value");
     f.finish();
     Some(Entity { name: name.clone(), from, key, value })
-}
-
-/// `consent:`
-pub(crate) fn consent(node: &Node, problems: &mut Problems) -> Option<Consent> {
-    let owner = Located::new(String::new(), node.span);
-    let mut f = Fields::open(node, &owner, "`consent`", problems)?;
-    let from = f.need_name("from", "write `from: source`, the source with the flags");
-    let purposes =
-        f.need("purposes", "write `purposes: {research: research_opt_in}`").map(|n| purposes(n, f.p)).unwrap_or_default();
-    let log = "consent is read from current flags: name a column that says who has consented now";
-    f.later(&[("expires", log), ("on_merge", log), ("log", log), ("time", log)]);
-    f.finish();
-    Some(Consent { from, purposes })
-}
-
-fn purposes(node: &Node, problems: &mut Problems) -> Vec<(Name, Purpose)> {
-    let mut all = Vec::new();
-    for (name, node) in read::named(node, "`purposes`", problems) {
-        let always = node.text().is_some_and(|t| t.text.trim() == "always");
-        let purpose = match always {
-            true => Purpose::Always,
-            false => Purpose::Flag(
-                read::sql(node, &format!("purpose `{}`", shown(&name.value)), problems)
-                    .unwrap_or_else(|| read::blank_sql(node.span)),
-            ),
-        };
-        all.push((name.clone(), purpose));
-    }
-    all
 }
 
 /// `tables:`
@@ -58,14 +31,14 @@ pub(crate) fn tables(node: &Node, problems: &mut Problems) -> Vec<Table> {
 }
 
 fn table(name: &Name, node: &Node, problems: &mut Problems) -> Option<Table> {
-    let mut f = Fields::open(node, name, "table", problems)?;
+    let mut f = Fields::open(node, name, &sources::TABLE, problems)?;
     let key = f
         .need("key", "write `key: column` or `key: [a, b]`: what is unique in the result")
         .map(|n| read::names(n, "`key`", f.p))
         .unwrap_or_default();
     let time = f.name("time");
     let sql = f.need_sql("sql", "write `sql: |` and a SELECT below it");
-    f.later(&[("checks", "drop bad rows with `where` in the SELECT")]);
+    let checks = f.take("checks").map(|n| checks::checks(n, f.p)).unwrap_or_default();
     f.finish();
-    Some(Table { name: name.clone(), key, time, sql })
+    Some(Table { name: name.clone(), key, time, sql, checks })
 }

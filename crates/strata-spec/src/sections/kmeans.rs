@@ -3,7 +3,8 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::pipeline::{EmptyCluster, Init, KMeans, Scale};
+use crate::language::segments as language;
+use crate::pipeline::{EmptyCluster, Init, KMeans, KMeansPlanned, Scale};
 use crate::problems::Problems;
 use crate::read;
 use crate::sections::segment::count_mismatch;
@@ -17,33 +18,43 @@ const INIT: &str =
 
 /// The keys of `kmeans`.
 pub(crate) fn kmeans(f: &mut Fields) -> Option<KMeans> {
-    let k = k(f);
+    f.entry("method");
+    let mut planned = KMeansPlanned::default();
+    let k = k(f, &mut planned);
     let features = f.need("features", "write `features: {recency: ln(1 + recency_days)}`, or a list of attributes");
     let features = features.map(|n| features_of(n, f.p)).unwrap_or_default();
-    let scales = [("standard", Scale::Standard), ("none", Scale::None)];
-    let robust = "write `scale: standard`, and `ln(1 + x)` on skewed features";
-    let scale = f.word_or_later("scale", &scales, &["robust"], robust).unwrap_or(Scale::Standard);
-    let init = init(f, k, features.len());
+    let scales = [("standard", (Scale::Standard, false)), ("none", (Scale::None, false)), ("robust", (Scale::Standard, true))];
+    let (scale, robust) = f.word("scale", &scales).unwrap_or((Scale::Standard, false));
+    planned.robust = robust;
+    let init = init(f, k, features.len(), &mut planned);
     let iterations = f.small("iterations", 1).unwrap_or(50);
     let tolerance = f.real("tolerance", 0.0).unwrap_or(1e-6);
     let empties = [("farthest", EmptyCluster::Farthest), ("stays", EmptyCluster::Stays)];
     let empty = f.word("empty", &empties).unwrap_or(EmptyCluster::Farthest);
-    f.word_or_later("nulls", &[("error", ())], &["median"], "write `coalesce(x, …)` in the feature");
-    f.word_or_later("outliers", &[("none", ())], &["p99_5"], "limit the feature yourself: `least(x, 1000)`");
+    planned.median_for_nulls = f.word("nulls", &[("error", false), ("median", true)]).unwrap_or(false);
+    planned.leave_out_p99_5 = f.word("outliers", &[("none", false), ("p99_5", true)]).unwrap_or(false);
+    let refits = ["always", "monthly", "quarterly", "yearly"].map(|w| (w, w));
+    planned.refit = f.word("refit", &refits).map(str::to_owned);
+    planned.min_stability = f.real("min_stability", 0.0);
     let names = f.take("names").map(|n| names(n, k, f)).unwrap_or_default();
     let others = f.name_or_null("others");
-    Some(KMeans { k: k?, features, scale, init: init?, iterations, tolerance, empty, names, others })
+    Some(KMeans { k: k?, features, scale, init: init?, iterations, tolerance, empty, names, planned, others })
 }
 
-fn k(f: &mut Fields) -> Option<u32> {
+fn k(f: &mut Fields, planned: &mut KMeansPlanned) -> Option<u32> {
     let node = f.need("k", "write `k: 8`, the number of clusters")?;
     if let Some(text) = node.text().map(|t| t.text.as_str()).filter(|t| t.contains("..")) {
-        f.p.not_yet(
-            node.span,
-            &format!("choosing `k` from `{}`", crate::problems::shown(text)),
-            "write one number, such as `k: 6`",
-        );
-        return None;
+        let what = format!("choosing `k` from `{}`", crate::problems::shown(text));
+        if f.p.not_yet(node.span, &what, "write one number, such as `k: 6`") {
+            return None;
+        }
+        let range = text.split_once("..").and_then(|(from, to)| Some((from.trim().parse().ok()?, to.trim().parse().ok()?)));
+        planned.k_from = range.filter(|(from, to): &(u32, u32)| 1 < *from && from < to && u64::from(*to) <= K_MAX);
+        if planned.k_from.is_none() {
+            let message = format!("`k` cannot be `{}`", crate::problems::shown(text));
+            read::bad_value(codes::BAD_NUMBER, node.span, message, "write a range such as `4..9`", f.p);
+        }
+        return planned.k_from.map(|(from, _)| from);
     }
     read::whole(node, "`k`", &(1..=K_MAX), f.p).and_then(|n| u32::try_from(n).ok())
 }
@@ -59,17 +70,16 @@ fn features_of(node: &Node, problems: &mut Problems) -> Vec<(Name, Sql)> {
     names.into_iter().map(|name| (name.clone(), read::name_as_sql(&name))).collect()
 }
 
-fn init(f: &mut Fields, k: Option<u32>, dimensions: usize) -> Option<Init> {
+fn init(f: &mut Fields, k: Option<u32>, dimensions: usize, planned: &mut KMeansPlanned) -> Option<Init> {
     let named = f.has("init") && f.key_value_is("init", "kmeans_parallel");
     if named || !f.has("init") {
         f.entry("init");
         let what = if named { "`init: kmeans_parallel`" } else { "kmeans without `init`, which means `kmeans_parallel`," };
-        f.p.not_yet(f.key_span("init"), what, INIT);
-        return None;
+        planned.parallel_init = true;
+        return if f.p.not_yet(f.key_span("init"), what, INIT) { None } else { Some(Init::Centroids(Vec::new())) };
     }
     let node = f.take("init")?;
-    let owner = read::blank(node.span);
-    let mut inner = Fields::open(node, &owner, "`init`", f.p)?;
+    let mut inner = Fields::item(node, &language::INIT, f.p)?;
     let first_by = inner.sql("first_by");
     let centroids = inner.take("centroids").and_then(|n| centroids(n, k, dimensions, inner.p));
     if inner.has("first_by") == inner.has("centroids") {

@@ -3,15 +3,13 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::pipeline::{Class, Output, Rows, Select, WriteFormat};
+use crate::language::outputs as language;
+use crate::pipeline::{Class, Output, OutputPlanned, Rows, Select, WriteFormat};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::sections::column::CLASSES;
 use crate::text::{Located, Name, Sql};
 use crate::tree::{Entry, Node};
-
-const HISTORY: &str = "each run writes the whole table: keep old runs, or compare two of them outside";
-const FORMATS_LATER: [&str; 9] = ["delta", "iceberg", "jsonl", "xlsx", "postgres", "json", "markdown", "orc", "avro"];
 
 /// Names that decide what the rows of an output are.
 pub(crate) struct RowNames<'a> {
@@ -31,6 +29,7 @@ struct Common {
     purpose: Option<Name>,
     classes: Option<Vec<Class>>,
     filter: Option<Sql>,
+    planned: OutputPlanned,
 }
 
 /// `outputs:`
@@ -38,7 +37,7 @@ pub(crate) fn outputs(node: &Node, names: &RowNames, problems: &mut Problems) ->
     let entries = read::entries(node, "`outputs`", problems);
     let mut defaults = Common::default();
     if let Some(entry) = entries.iter().find(|e| e.key.value == "defaults")
-        && let Some(mut f) = Fields::open(&entry.value, &entry.key, "output", problems)
+        && let Some(mut f) = Fields::item(&entry.value, &language::DEFAULTS, problems)
     {
         defaults = common(&mut f);
         f.finish();
@@ -48,23 +47,47 @@ pub(crate) fn outputs(node: &Node, names: &RowNames, problems: &mut Problems) ->
 }
 
 fn common(f: &mut Fields) -> Common {
-    let formats = [("parquet", WriteFormat::Parquet), ("csv", WriteFormat::Csv)];
-    let common = Common {
+    let formats = [
+        ("parquet", (WriteFormat::Parquet, None)),
+        ("csv", (WriteFormat::Csv, None)),
+        ("delta", (WriteFormat::Parquet, Some("delta"))),
+        ("iceberg", (WriteFormat::Parquet, Some("iceberg"))),
+        ("jsonl", (WriteFormat::Parquet, Some("jsonl"))),
+        ("xlsx", (WriteFormat::Parquet, Some("xlsx"))),
+        ("postgres", (WriteFormat::Parquet, Some("postgres"))),
+    ];
+    let format = f.word("format", &formats);
+    let histories = [("none", None), ("snapshot", Some("snapshot")), ("scd2", Some("scd2"))];
+    let publishes = [("together", "together"), ("per_table", "per_table")];
+    Common {
         to: f.name("to"),
-        format: f.word_or_later("format", &formats, &FORMATS_LATER, "write `format: parquet` or `format: csv`"),
+        format: format.map(|(format, _)| format),
         purpose: f.name("purpose"),
         classes: f.take("classes").map(|n| classes(n, f.p)),
         filter: f.sql("where"),
-    };
-    f.later(&[
-        ("history", HISTORY),
-        ("changes_only", HISTORY),
-        ("min_cell", "write `min_cell` in the profile"),
-        ("drop", "list the columns you want in `select`"),
-        ("publish", "each output is published by itself: leave it out"),
-        ("partition_by", "leave it out: an output is one set of files"),
-    ]);
-    common
+        planned: OutputPlanned {
+            format: format.and_then(|(_, planned)| planned).map(str::to_owned),
+            history: f.word("history", &histories).flatten().map(str::to_owned),
+            changes_only: f.flag("changes_only"),
+            min_cell: f.whole("min_cell", 1..=u64::MAX),
+            drop: f.take("drop").map(|n| read::names(n, "`drop`", f.p)),
+            partition_by: f.take("partition_by").map(|n| read::names(n, "`partition_by`", f.p)),
+            publish: f.word("publish", &publishes).map(str::to_owned),
+        },
+    }
+}
+
+/// What the output says itself, or else the defaults.
+fn planned(own: OutputPlanned, defaults: &OutputPlanned) -> OutputPlanned {
+    OutputPlanned {
+        format: own.format.or_else(|| defaults.format.clone()),
+        history: own.history.or_else(|| defaults.history.clone()),
+        changes_only: own.changes_only.or(defaults.changes_only),
+        min_cell: own.min_cell.or(defaults.min_cell),
+        drop: own.drop.or_else(|| defaults.drop.clone()),
+        partition_by: own.partition_by.or_else(|| defaults.partition_by.clone()),
+        publish: own.publish.or_else(|| defaults.publish.clone()),
+    }
 }
 
 fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Problems) -> Option<Output> {
@@ -75,7 +98,7 @@ fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Pro
             Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of outputs are letters, digits, `_` and `-`"),
         );
     }
-    let mut f = Fields::open(&entry.value, name, "output", problems)?;
+    let mut f = Fields::open(&entry.value, name, &language::OUTPUT, problems)?;
     let own = common(&mut f);
     if own.to.is_none() && defaults.to.is_none() && !f.has("to") {
         let message = format!("{} does not say where `to` write", f.what);
@@ -101,6 +124,7 @@ fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Pro
         purpose: own.purpose.or_else(|| defaults.purpose.clone()),
         classes: own.classes.or_else(|| defaults.classes.clone()).unwrap_or_default(),
         filter: own.filter.or_else(|| defaults.filter.clone()),
+        planned: planned(own.planned, &defaults.planned),
     })
 }
 

@@ -3,36 +3,38 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
+use crate::language::panel as language;
+use crate::pipeline::wave::{StratumRule, WavePlanned};
 use crate::pipeline::{AfterBounds, Allocate, Entity, Numbers, Panel, Sample, SampleOf, Wave};
 use crate::problems::{Problems, shown};
 use crate::read;
-use crate::sections::{rule, segment, weights};
+use crate::sections::{rule, segment, waves, weights};
 use crate::text::{Located, Name, Span, Sql};
 use crate::tree::{Node, Value};
 
-const BY_LATER: [&str; 8] = ["equal", "neyman", "size_power", "bankier", "optimal", "fixed", "power", "cost"];
-
 /// `panel:`
 pub(crate) fn panel(node: &Node, entities: &[Entity], problems: &mut Problems) -> Option<Panel> {
-    let owner = read::blank(node.span);
-    let mut f = Fields::open(node, &owner, "`panel`", problems)?;
+    let mut f = Fields::item(node, &language::PANEL, problems)?;
     let entity = segment::entity(&mut f, entities);
     let members = f.need("members", "write `members: {where: condition, purpose: research}`");
-    let (rules, purpose) = members.map(|n| members_of(n, f.p)).unwrap_or_default();
+    let Members { rules, purpose, exclude } = members.map(|n| members_of(n, f.p)).unwrap_or_default();
     let numbers = numbers(&mut f);
-    let waves =
-        f.need("waves", "write `waves: {main: {sample: 2%, strata: [region]}}`").map(|n| waves(n, f.p)).unwrap_or_default();
-    f.later(&[
-        ("fatigue", "count contacts in an attribute, and write `members: {where: contacts_90d < 3}`"),
-        ("exclude", "write the exclusion into `members: {where: …}`"),
-    ]);
+    let waves = f.need("waves", "write `waves: {main: {sample: 2%, strata: [region]}}`");
+    let waves = waves.map(|n| all(n, f.p)).unwrap_or_default();
+    let fatigue = f.take("fatigue").and_then(|n| waves::fatigue(n, f.p));
     f.finish();
-    Some(Panel { entity, rules, purpose, numbers, waves })
+    Some(Panel { entity, rules, purpose, exclude, fatigue, numbers, waves })
 }
 
-fn members_of(node: &Node, problems: &mut Problems) -> (Vec<(Name, Sql)>, Option<Name>) {
-    let owner = read::blank(node.span);
-    let Some(mut f) = Fields::open(node, &owner, "`members`", problems) else { return Default::default() };
+#[derive(Default)]
+struct Members {
+    rules: Vec<(Name, Sql)>,
+    purpose: Option<Name>,
+    exclude: Vec<Name>,
+}
+
+fn members_of(node: &Node, problems: &mut Problems) -> Members {
+    let Some(mut f) = Fields::item(node, &language::MEMBERS, problems) else { return Members::default() };
     let purpose = f.name("purpose");
     let filter = f.sql("where");
     let rules = f.take("rules").map(|n| rule::rules(n, f.p));
@@ -43,7 +45,7 @@ fn members_of(node: &Node, problems: &mut Problems) -> (Vec<(Name, Sql)>, Option
                 .help("write `where: condition`, or `rules: {adult: age >= 18}`"),
         );
     }
-    f.later(&[("exclude", "write the exclusion into `where`")]);
+    let exclude = f.names("exclude");
     let mut all = Vec::new();
     for rule in rules.unwrap_or_default() {
         match rule.when {
@@ -57,7 +59,7 @@ fn members_of(node: &Node, problems: &mut Problems) -> (Vec<(Name, Sql)>, Option
     }
     f.finish();
     all.extend(filter.map(|sql| (Located::new(sql.text.clone(), sql.span), sql)));
-    (all, purpose)
+    Members { rules: all, purpose, exclude }
 }
 
 fn numbers(f: &mut Fields) -> Numbers {
@@ -81,7 +83,7 @@ fn numbers(f: &mut Fields) -> Numbers {
     }
 }
 
-fn waves(node: &Node, problems: &mut Problems) -> Vec<Wave> {
+fn all(node: &Node, problems: &mut Problems) -> Vec<Wave> {
     let entries = read::entries(node, "`waves`", problems);
     entries.iter().filter_map(|e| wave(&e.key, &e.value, problems)).collect()
 }
@@ -91,26 +93,18 @@ fn wave(name: &Name, node: &Node, problems: &mut Problems) -> Option<Wave> {
         let message = format!("`{}` cannot be the name of a wave", shown(&name.value));
         problems.add(Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of waves are letters, digits and `_`"));
     }
-    let mut f = Fields::open(node, name, "wave", problems)?;
+    let mut f = Fields::open(node, name, &language::WAVE, problems)?;
     let sample = f.need("sample", "write `sample: 2%` or `sample: 4000`").and_then(|n| sample(n, f.p));
     let sample_of = f.word("sample_of", &[("all", SampleOf::All), ("members", SampleOf::Members)]).unwrap_or(SampleOf::All);
-    let strata = f.take("strata").map(|n| strata(n, f.p)).unwrap_or_default();
+    let (strata, each) = f.take("strata").map(|n| strata(n, f.p)).unwrap_or_default();
     let allocate = f.take("allocate").and_then(|n| allocate(n, f.p));
     let order = f.sql("order");
     let weights = f.take("weights").and_then(|n| weights::weights(n, f.p));
-    let one_draw = "a wave is one draw: leave it out, and draw another wave later";
-    f.later(&[
-        ("expect_response", "raise `sample` by the response you expect"),
-        ("quotas", "use `strata` and `allocate`"),
-        ("refresh", one_draw),
-        ("reserve", one_draw),
-        ("replicates", one_draw),
-        ("rest", "write it into `members: {where: …}`"),
-    ]);
+    let planned = WavePlanned { strata: each, ..waves::planned(&mut f) };
     f.finish();
     let sample = sample.unwrap_or(Located::new(Sample::Count(1), name.span));
-    let allocate = allocate.unwrap_or(Allocate { min: 0, max: None, after_bounds: AfterBounds::Rebalance });
-    Some(Wave { name: name.clone(), sample, sample_of, strata, allocate, order, weights })
+    let allocate = allocate.unwrap_or(Allocate { min: 0, max: None, planned: Vec::new(), after_bounds: AfterBounds::Rebalance });
+    Some(Wave { name: name.clone(), sample, sample_of, strata, allocate, order, weights, planned })
 }
 
 /// `2%`, `0.5%` or a number.
@@ -120,18 +114,30 @@ fn sample(node: &Node, problems: &mut Problems) -> Option<Located<Sample>> {
         let count = read::whole(node, "`sample`", &(1..=u64::MAX), problems)?;
         return Some(Located::new(Sample::Count(count), node.span));
     };
-    match parts_per_million(percent.trim()) {
-        Some(parts) => Some(Located::new(Sample::PartsPerMillion(parts), node.span)),
-        None => {
-            let help = "write more than 0% and at most 100%, with at most four decimals";
-            read::bad_value(codes::BAD_NUMBER, node.span, format!("`sample` cannot be `{}`", shown(written)), help, problems);
-            None
-        }
+    let parts = parts_per_million(percent.trim());
+    if parts.is_none() {
+        not_a_share(node, "`sample`", written, problems);
     }
+    parts.map(|parts| Located::new(Sample::PartsPerMillion(parts), node.span))
+}
+
+/// `2%` in parts per million.
+pub(crate) fn share(node: &Node, what: &str, problems: &mut Problems) -> Option<u64> {
+    let written = read::text(node, what, "a share such as `5%`", problems)?.text.trim();
+    let parts = written.strip_suffix('%').and_then(|p| parts_per_million(p.trim()));
+    if parts.is_none() {
+        not_a_share(node, what, written, problems);
+    }
+    parts
+}
+
+fn not_a_share(node: &Node, what: &str, written: &str, problems: &mut Problems) {
+    let help = "write more than 0% and at most 100%, with at most four decimals";
+    read::bad_value(codes::BAD_NUMBER, node.span, format!("{what} cannot be `{}`", shown(written)), help, problems);
 }
 
 /// Exact, without floats: `0.5` is 5,000.
-fn parts_per_million(percent: &str) -> Option<u64> {
+pub(crate) fn parts_per_million(percent: &str) -> Option<u64> {
     let (whole, decimals) = percent.split_once('.').unwrap_or((percent, "0"));
     let digits = |t: &str| !t.is_empty() && t.len() <= 4 && t.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(decimals) {
@@ -141,24 +147,30 @@ fn parts_per_million(percent: &str) -> Option<u64> {
     (1..=1_000_000).contains(&parts).then_some(parts)
 }
 
-fn strata(node: &Node, problems: &mut Problems) -> Vec<Name> {
-    if matches!(node.value, Value::Map(_)) {
-        problems.not_yet(
-            node.span,
-            "an allocation for each of the `strata`",
-            "list the names, `strata: [lifecycle, region]`, and use `allocate`",
-        );
-        return Vec::new();
+/// A list of names, or a mapping from names to how each is allocated.
+fn strata(node: &Node, problems: &mut Problems) -> (Vec<Name>, Vec<StratumRule>) {
+    if !matches!(node.value, Value::Map(_)) {
+        return (read::names(node, "`strata`", problems), Vec::new());
     }
-    read::names(node, "`strata`", problems)
+    let what = "an allocation for each of the `strata`";
+    if problems.not_yet(node.span, what, "list the names, `strata: [lifecycle, region]`, and use `allocate`") {
+        return (Vec::new(), Vec::new());
+    }
+    let entries = read::entries(node, "`strata`", problems);
+    let each = entries.iter().map(|e| waves::stratum(&e.key, &e.value, problems)).collect();
+    (entries.iter().map(|e| e.key.clone()).collect(), each)
 }
 
 fn allocate(node: &Node, problems: &mut Problems) -> Option<Allocate> {
-    let owner = read::blank(node.span);
-    let mut f = Fields::open(node, &owner, "`allocate`", problems)?;
-    f.word_or_later("by", &[("proportional", ())], &BY_LATER, "write `by: proportional`, with `min` and `max`");
-    let rounding = "write `rounding: largest_remainder`, or leave it out";
-    f.word_or_later("rounding", &[("largest_remainder", ())], &["nearest", "floor", "ceiling", "random"], rounding);
+    let mut f = Fields::item(node, &language::ALLOCATE, problems)?;
+    let by = ["proportional", "equal", "neyman", "size_power", "bankier", "optimal", "fixed"].map(|w| (w, w != "proportional"));
+    let roundings = ["largest_remainder", "nearest", "floor", "ceiling", "random"].map(|w| (w, w != "largest_remainder"));
+    let mut planned = Vec::new();
+    for (key, known) in [("by", by.as_slice()), ("rounding", roundings.as_slice())] {
+        if f.word(key, known) == Some(true) {
+            planned.extend(f.name(key));
+        }
+    }
     let min = f.whole("min", 0..=u64::MAX).unwrap_or(0);
     let max = f.whole("max", 1..=u64::MAX);
     let bounds = [("rebalance", AfterBounds::Rebalance), ("keep", AfterBounds::Keep)];
@@ -168,7 +180,7 @@ fn allocate(node: &Node, problems: &mut Problems) -> Option<Allocate> {
         read::bad_value(codes::BAD_NUMBER, span, "`max` is less than `min`".to_owned(), "raise `max` or lower `min`", f.p);
     }
     f.finish();
-    Some(Allocate { min, max, after_bounds })
+    Some(Allocate { min, max, planned, after_bounds })
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
-//! `rfm@1` and `lifecycle@1`. Never changes what a version of a preset means.
+//! `rfm@1`, `lifecycle@1` and `lifecycle@2`. Never changes what a version of a preset means.
 
 use crate::codes;
+use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::pipeline::{Method, RecencyOrder, Rfm, RfmColumns, RfmOthers, Rule};
+use crate::language::segments as language;
+use crate::pipeline::preset::{Lifecycle, RfmCuts};
+use crate::pipeline::{Method, RecencyOrder, Rfm, RfmColumns, RfmMode, RfmOthers, Rule};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::text::{Located, Sql};
@@ -10,22 +13,69 @@ use crate::tree::Node;
 
 /// The keys of `rfm@1`; `key` is the entity key, if the entity is known.
 pub(crate) fn rfm(f: &mut Fields, key: Option<&str>) -> Rfm {
+    f.entry("method");
     let recency = f.need_sql("r", "write `r: recency_days`; the smaller, the better");
     let frequency = f.need_sql("f", "write `f: order_count`");
     let monetary = f.need_sql("m", "write `m: net_cents`");
     let bins = f.small("bins", 2).unwrap_or(5);
-    f.word_or_later(
-        "mode",
-        &[("ntile", ())],
-        &["edges", "fixed", "frozen"],
-        "write `mode: ntile`, equal groups by value and key",
-    );
+    let mode = Box::new(mode(f, bins));
     ties(f, key);
     let orders = [("descending", RecencyOrder::Descending), ("reversed", RecencyOrder::Reversed)];
     let r_order = f.word("r_order", &orders).unwrap_or(RecencyOrder::Descending);
     let columns = columns(f);
     let others = f.take("others").filter(|n| !n.is_null()).and_then(|n| others(n, f.p));
-    Rfm { recency, frequency, monetary, bins, r_order, columns, others }
+    Rfm { recency, frequency, monetary, bins, mode, r_order, columns, others }
+}
+
+/// `mode:` and the `cuts:` that go with it.
+fn mode(f: &mut Fields, bins: u32) -> RfmMode {
+    let known = ["ntile", "edges", "fixed", "frozen"].map(|w| (w, w));
+    let mode = f.word("mode", &known).unwrap_or("ntile");
+    let Some(node) = f.take("cuts") else {
+        let refused = f.has("cuts");
+        if matches!(mode, "fixed" | "frozen") && !refused {
+            let message = format!("{} is `{mode}`, but has no `cuts`", f.what);
+            let help = match mode {
+                "fixed" => "write `cuts: {r: [30, 90], f: [2, 5], m: [50, 200]}`, one number fewer than `bins`",
+                _ => "write `cuts: 2026-Q3`, the name that the cuts are kept under",
+            };
+            f.p.add(Diagnostic::error(codes::MISSING_KEY, f.key_span("mode"), message).help(help));
+        }
+        return if mode == "edges" { RfmMode::Edges } else { RfmMode::Ntile };
+    };
+    match mode {
+        "fixed" => cuts(node, bins, f.p).map_or(RfmMode::Ntile, RfmMode::Fixed),
+        "frozen" => read::name(node, "`cuts`", f.p).map_or(RfmMode::Ntile, RfmMode::Frozen),
+        _ => {
+            let message = format!("`cuts` has no meaning with `mode: {mode}`");
+            let help = "write `mode: fixed` with numbers, `mode: frozen` with a name, or leave `cuts` out";
+            f.p.add(Diagnostic::error(codes::CHOOSE_ONE, f.key_span("cuts"), message).help(help));
+            if mode == "edges" { RfmMode::Edges } else { RfmMode::Ntile }
+        }
+    }
+}
+
+fn cuts(node: &Node, bins: u32, problems: &mut Problems) -> Option<RfmCuts> {
+    let mut f = Fields::item(node, &language::CUTS, problems)?;
+    let mut one = |key| {
+        let node = f.need(key, "write numbers for each of `r`, `f` and `m`")?;
+        let items = read::items(node, "`cuts`", "a list of numbers", f.p);
+        let numbers: Vec<f64> = items.iter().filter_map(|n| read::real(n, "a cut", f64::MIN, f.p)).collect();
+        if !items.is_empty() && u32::try_from(items.len()).is_ok_and(|n| n + 1 != bins) {
+            let message = format!("`{key}` has {} cuts, `bins` says {bins}", items.len());
+            let help = format!("write {} of them: one fewer than `bins`", bins - 1);
+            f.p.add(Diagnostic::error(codes::WRONG_COUNT, node.span, message).help(help));
+        }
+        if numbers.is_sorted_by(|a, b| a < b) {
+            return Some(numbers);
+        }
+        let message = format!("the cuts of `{key}` do not rise");
+        read::bad_value(codes::BAD_NUMBER, node.span, message, "write them from the lowest to the highest", f.p);
+        None
+    };
+    let (r, frequency, m) = (one("r"), one("f"), one("m"));
+    f.finish();
+    Some(RfmCuts { r: r?, f: frequency?, m: m? })
 }
 
 /// `ties:` can only say what holds anyway: ties go by the entity key.
@@ -46,23 +96,24 @@ fn ties(f: &mut Fields, key: Option<&str>) {
 fn columns(f: &mut Fields) -> RfmColumns {
     let owner = f.owner;
     let named = |text: &str| Located::new(text.to_owned(), owner);
-    let mut columns = RfmColumns { r: named("r_score"), f: named("f_score"), m: named("m_score"), cell: named("rfm_cell") };
+    let mut columns =
+        RfmColumns { r: named("r_score"), f: named("f_score"), m: named("m_score"), cell: named("rfm_cell"), segment: None };
     let Some(node) = f.take("columns") else { return columns };
-    let name = read::blank(node.span);
-    let Some(mut inner) = Fields::open(node, &name, "`columns`", f.p) else { return columns };
+    let Some(mut inner) = Fields::item(node, &language::RFM_COLUMNS, f.p) else { return columns };
     let slots = [("r", &mut columns.r), ("f", &mut columns.f), ("m", &mut columns.m), ("cell", &mut columns.cell)];
     for (key, slot) in slots {
         if let Some(name) = inner.take(key).and_then(|n| read::identifier(n, "`columns`", inner.p)) {
             *slot = name;
         }
     }
+    let segment = inner.take("segment").and_then(|n| read::identifier(n, "`columns`", inner.p));
+    columns.segment = segment.map(Box::new);
     inner.finish();
     columns
 }
 
 fn others(node: &Node, problems: &mut Problems) -> Option<RfmOthers> {
-    let owner = read::blank(node.span);
-    let mut f = Fields::open(node, &owner, "`others`", problems)?;
+    let mut f = Fields::item(node, &language::RFM_OTHERS, problems)?;
     let score = |f: &mut Fields, key| {
         let node = f.need(key, "write a score for each of `r`, `f`, `m` and a `cell`, or `others: null`");
         node.and_then(|n| read::whole(n, &format!("`{key}`"), &(0..=9999), f.p)).and_then(|n| i32::try_from(n).ok())
@@ -74,7 +125,8 @@ fn others(node: &Node, problems: &mut Problems) -> Option<RfmOthers> {
 }
 
 /// The keys of `lifecycle@1`: five stages by fixed days.
-pub(crate) fn lifecycle(f: &mut Fields) -> Method {
+pub(crate) fn lifecycle_1(f: &mut Fields) -> Method {
+    f.entry("method");
     let orders = f.need_sql("orders", "write `orders: order_count`");
     let first_days = f.need_sql("first_days", "write `first_days: days_since(first_purchase_at)`");
     let recency_days = f.need_sql("recency_days", "write `recency_days: days_since(last_purchase_at)`");
@@ -97,6 +149,42 @@ pub(crate) fn lifecycle(f: &mut Fields) -> Method {
         rule("lapsed", None),
     ];
     Method::Rules { rules, others: f.name_or_null("others") }
+}
+
+/// The keys of `lifecycle@2`: stages by each one's own interval.
+pub(crate) fn lifecycle_2(f: &mut Fields) -> Lifecycle {
+    f.entry("method");
+    let substates = f.names("substates");
+    for name in substates.iter().filter(|n| !matches!(n.as_str(), "prospect" | "reactivated")) {
+        let help = f.p.known_help(&name.value, "allowed", &["prospect", "reactivated"]);
+        read::bad_value(codes::BAD_VALUE, name.span, format!("`{}` is not a substate", shown(&name.value)), help, f.p);
+    }
+    let made = Lifecycle {
+        purchase_days: f.need_sql("purchase_days", "write `purchase_days: active_days`"),
+        recency_days: f.need_sql("recency_days", "write `recency_days: days_since(last_purchase_at)`"),
+        gap_days: f.need_sql("gap_days", "write `gap_days: total(gap)`, as an attribute of a table of gaps"),
+        gaps: f.need_sql("gaps", "write `gaps: count(gap)`, as an attribute of a table of gaps"),
+        cohort: f.name("cohort"),
+        prior_gaps: f.real("prior_gaps", 0.0).unwrap_or(4.0),
+        new_until: f.whole("new_until", 1..=1000).and_then(|n| u32::try_from(n).ok()).unwrap_or(3),
+        slipping: f.real("slipping", 0.0).unwrap_or(2.0),
+        back: f.real("back", 0.0).unwrap_or(1.5),
+        lapsed: f.real("lapsed", 0.0).unwrap_or(4.0),
+        cap_days: f.whole("cap_days", 1..=1_000_000),
+        prospect: substates.iter().any(|n| n.value == "prospect"),
+        reactivated: substates.iter().any(|n| n.value == "reactivated"),
+        others: f.name_or_null("others"),
+    };
+    for (low, high, below, above) in
+        [("back", "slipping", made.back, made.slipping), ("slipping", "lapsed", made.slipping, made.lapsed)]
+    {
+        if below > above {
+            let message = format!("`{low}` ({below}) must not be more than `{high}` ({above})");
+            let at = if f.has(low) { f.key_span(low) } else { f.key_span(high) };
+            read::bad_value(codes::BAD_NUMBER, at, message, "stages follow each other: `back` <= `slipping` <= `lapsed`", f.p);
+        }
+    }
+    made
 }
 
 /// `(<sql>) <comparison>` at the user's own place. A `--` comment in the expression must not swallow the bracket.

@@ -1,12 +1,16 @@
 //! `profiles:`. Never describes a segment itself.
 
 use crate::fields::Fields;
+use crate::language::people;
 use crate::pipeline::{Profile, Stat};
 use crate::problems::Problems;
 use crate::read;
 use crate::sections::source::named_sql;
 use crate::text::{Name, Sql};
 use crate::tree::{Node, Value};
+
+/// Statistics that this version only knows.
+const LATER: [&str; 5] = ["share", "lift", "z", "median", "residual"];
 
 /// `profiles:`
 pub(crate) fn profiles(node: &Node, problems: &mut Problems) -> Vec<Profile> {
@@ -15,13 +19,12 @@ pub(crate) fn profiles(node: &Node, problems: &mut Problems) -> Vec<Profile> {
 }
 
 fn profile(name: &Name, node: &Node, problems: &mut Problems) -> Option<Profile> {
-    let mut f = Fields::open(node, name, "profile", problems)?;
+    let mut f = Fields::open(node, name, &people::PROFILE, problems)?;
     let of = f.need("of", "write `of: [segmentation]`").map(|n| read::names(n, "`of`", f.p)).unwrap_or_default();
     let describe =
         f.need("describe", "write `describe: [age, {net: net_cents / 100}]`").map(|n| describe(n, f.p)).unwrap_or_default();
     let stats = f.take("stats").map(|n| stats(n, f.p)).unwrap_or_else(|| vec![Stat::Mean, Stat::Index]);
     let min_cell = f.whole("min_cell", 0..=u64::MAX);
-    f.later(&[("render", "publish the profile as an output: `select: NAME.*`"), ("from", "write `of: [segmentation]`")]);
     f.finish();
     Some(Profile { name: name.clone(), of, describe, stats, min_cell })
 }
@@ -54,7 +57,7 @@ fn stats(node: &Node, problems: &mut Problems) -> Vec<Stat> {
     for name in read::names(node, "`stats`", problems) {
         match known.iter().find(|(word, _)| *word == name.value) {
             Some((_, stat)) => all.push(*stat),
-            None if ["share", "lift", "z", "median", "residual"].contains(&name.value.as_str()) => {
+            None if LATER.contains(&name.value.as_str()) => {
                 problems.not_yet(name.span, &format!("the statistic `{}`", name.value), "write `stats: [mean, index]`");
             }
             None => {

@@ -3,18 +3,23 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
+use crate::language::{Shape, segments as language};
+use crate::pipeline::preset::{PlannedMethod, Watch};
 use crate::pipeline::{Entity, Method, Segmentation};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::sections::{kmeans, preset, rule};
-use crate::text::Name;
+use crate::text::{Located, Name};
 use crate::tree::Node;
 
 const WAYS: &str = "write one of `rules: {label: condition}`, `by: [attribute]`, `quantile: expression` with `bins`, \
                     `method: rfm@1 | lifecycle@1 | kmeans`, or `where: condition` alone";
-/// Ways that a later version will know; their other keys cannot be judged.
-const LATER_WAYS: [&str; 4] = ["cluster", "preset", "sql", "watch"];
+/// Keys that people write in place of `method`.
+const OTHER_WORDS: [&str; 3] = ["preset", "cluster", "type"];
+const WAYS_KEYS: [&str; 6] = ["rules", "by", "quantile", "method", "sql", "watch"];
 const METHODS: [&str; 3] = ["rfm@1", "lifecycle@1", "kmeans"];
+/// Methods that a later version will know; their keys cannot be judged.
+const METHODS_LATER: [&str; 3] = ["gmm", "lca", "kprototypes"];
 
 /// `segments:`
 pub(crate) fn segments(node: &Node, entities: &[Entity], problems: &mut Problems) -> Vec<Segmentation> {
@@ -29,52 +34,86 @@ pub(crate) fn entity(f: &mut Fields, entities: &[Entity]) -> Name {
 }
 
 fn segmentation(name: &Name, node: &Node, entities: &[Entity], problems: &mut Problems) -> Option<Segmentation> {
-    let mut f = Fields::open(node, name, "segmentation", problems)?;
-    let entity = entity(&mut f, entities);
-    let filter = f.sql("where");
-    let method = if LATER_WAYS.iter().any(|k| f.has(k)) { None } else { method(&mut f, &entity, entities) };
-    f.later(&[
-        ("cluster", "write `method: kmeans`"),
-        ("preset", "write `method: rfm@1` or `method: lifecycle@1`"),
-        ("sql", "write the expression as an attribute, and segment `by` it"),
-        ("watch", "compare the segments of two runs outside"),
-        ("of", "name the entity with `entity:`"),
-        ("min_size", "leave it out, and use `min_cell` in the profile"),
-        ("min_stability", "leave it out"),
-        ("refit", "each run fits anew: leave it out"),
-        ("stages", "write `rules: {label: condition}`"),
-        ("cuts", "rfm@1 scores in equal groups: leave it out"),
-    ]);
-    if LATER_WAYS.iter().any(|k| f.has(k)) {
-        f.pass_rest();
+    let mut f = Fields::open(node, name, &language::UNKNOWN, problems)?;
+    let ways: Vec<&str> = WAYS_KEYS.into_iter().filter(|k| f.has(k)).collect();
+    f.becomes(match ways.as_slice() {
+        ["rules"] => &language::RULES,
+        ["by"] => &language::BY,
+        ["quantile"] => &language::QUANTILE,
+        ["sql"] => &language::SQL,
+        ["watch"] => &language::WATCH,
+        ["method"] => of_method(&f),
+        [] if f.has("where") => &language::FLAG,
+        _ => &language::UNKNOWN,
+    });
+    if let (true, Some(other)) = (ways.is_empty(), OTHER_WORDS.into_iter().find(|k| f.has(k))) {
+        f.only_unknown(other);
+        return None;
     }
+    let entity = entity(&mut f, entities);
+    let filter = if ways == ["watch"] { None } else { f.sql("where") };
+    let min_size = if f.knows("min_size") { f.whole("min_size", 1..=u64::MAX) } else { None };
+    let made = made(&mut f, &ways, &entity, entities);
     f.finish();
-    Some(Segmentation { name: name.clone(), entity, filter, method: method? })
+    let (method, planned) = made?;
+    Some(Segmentation { name: name.clone(), entity, filter, method, planned, min_size })
 }
 
-fn method(f: &mut Fields, entity: &Name, entities: &[Entity]) -> Option<Method> {
-    let ways: Vec<&str> = ["rules", "by", "quantile", "method"].into_iter().filter(|k| f.has(k)).collect();
-    match ways.as_slice() {
-        ["rules"] => rules(f),
+/// How a segmentation is made by this version, or later.
+type Made = (Method, Option<PlannedMethod>);
+
+fn now(method: Method) -> Made {
+    (method, None)
+}
+
+fn later(planned: PlannedMethod) -> Made {
+    (Method::Flag, Some(planned))
+}
+
+fn of_method(f: &Fields) -> &'static Shape {
+    let is = |word: &str| f.key_value_is("method", word);
+    let shapes = [
+        ("rfm@1", &language::RFM),
+        ("lifecycle@1", &language::LIFECYCLE_1),
+        ("lifecycle@2", &language::LIFECYCLE_2),
+        ("kmeans", &language::KMEANS),
+    ];
+    shapes.into_iter().find(|(word, _)| is(word)).map_or(&language::UNKNOWN, |(_, shape)| shape)
+}
+
+fn made(f: &mut Fields, ways: &[&str], entity: &Name, entities: &[Entity]) -> Option<Made> {
+    match ways {
+        ["rules"] => rules(f).map(now),
         ["by"] => {
             let by = f.names("by");
-            Some(Method::By { by, others: f.name_or_null("others") })
+            Some(now(Method::By { by, others: f.name_or_null("others") }))
         }
-        ["quantile"] => quantile(f),
+        ["quantile"] => quantile(f).map(now),
         ["method"] => preset_or_model(f, entity, entities),
-        [] if f.has("where") => Some(Method::Flag),
-        _ => {
-            let message = match ways.as_slice() {
+        ["sql"] => {
+            let (sql, others) = (f.sql("sql"), f.name_or_null("others"));
+            Some(later(PlannedMethod::Sql { sql: sql?, others }))
+        }
+        ["watch"] => watch(f).map(|w| later(PlannedMethod::Watch(w))),
+        [] if f.has("where") => Some(now(Method::Flag)),
+        several => {
+            let message = match several {
                 [] => format!("{} does not say how it is made", f.what),
-                several => format!("{} says how it is made {} times: `{}`", f.what, several.len(), several.join("`, `")),
+                _ => format!("{} says how it is made {} times: `{}`", f.what, several.len(), several.join("`, `")),
             };
             f.p.add(Diagnostic::error(codes::CHOOSE_ONE, f.owner, message).help(WAYS));
-            for key in ["rules", "by", "quantile", "method", "bins", "names", "others"] {
-                f.entry(key);
-            }
+            f.pass_known();
             None
         }
     }
+}
+
+fn watch(f: &mut Fields) -> Option<Watch> {
+    let of = f.take("watch").map(|n| read::names(n, "`watch`", f.p));
+    let (psi_warn, psi_stop) = (f.real("psi_warn", 0.0), f.real("psi_stop", 0.0));
+    let runs = ["run", "monthly", "quarterly"].map(|w| (w, w));
+    let migration = f.word("migration", &runs).map(|w| Located::new(w.to_owned(), f.value_span("migration")));
+    Some(Watch { of: of?, psi_warn, psi_stop, migration })
 }
 
 fn rules(f: &mut Fields) -> Option<Method> {
@@ -104,16 +143,25 @@ pub(crate) fn count_mismatch(f: &mut Fields, key: &str, found: usize, expected: 
     f.p.add(Diagnostic::error(codes::WRONG_COUNT, f.key_span(key), message).help(format!("write {expected} of them")));
 }
 
-fn preset_or_model(f: &mut Fields, entity: &Name, entities: &[Entity]) -> Option<Method> {
+fn preset_or_model(f: &mut Fields, entity: &Name, entities: &[Entity]) -> Option<Made> {
     let node = f.take("method")?;
     let written = read::text(node, "`method`", "the name of a method", f.p)?.text.trim();
     match written {
         "rfm@1" => {
             let key = entities.iter().find(|e| e.name.value == entity.value).map(|e| e.key.value.as_str());
-            Some(Method::Rfm(preset::rfm(f, key)))
+            Some(now(Method::Rfm(preset::rfm(f, key))))
         }
-        "lifecycle@1" => Some(preset::lifecycle(f)),
-        "kmeans" => kmeans::kmeans(f).map(Method::KMeans),
+        "lifecycle@1" => Some(now(preset::lifecycle_1(f))),
+        "lifecycle@2" => {
+            f.word("method", &[("lifecycle@2", ())])?;
+            Some(later(PlannedMethod::Lifecycle(Box::new(preset::lifecycle_2(f)))))
+        }
+        "kmeans" => kmeans::kmeans(f).map(|k| now(Method::KMeans(k))),
+        other if METHODS_LATER.contains(&other) => {
+            f.p.not_yet(node.span, &format!("`method: {other}`"), "write `method: kmeans`");
+            f.pass_rest();
+            None
+        }
         other => {
             let help = match METHODS.iter().find(|m| m.strip_suffix("@1") == Some(other)) {
                 Some(versioned) => format!("presets carry their version: write `{versioned}`"),

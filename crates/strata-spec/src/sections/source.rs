@@ -3,24 +3,23 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
+use crate::language::sources;
 use crate::pipeline::{Duplicates, LearnedLater, Mode, ReadFormat, Reference, Source};
 use crate::problems::{Problems, shown};
 use crate::read;
-use crate::sections::{column, window};
+use crate::sections::{checks, column, window};
 use crate::text::{Located, Name};
 use crate::tree::{Entry, Node, Value};
 
-const FORMATS_LATER: &str = "write the table as Parquet or CSV and read that: `parquet: path`";
-
 /// Every source, also those with problems, so that nothing that names them goes wrong too.
-pub(crate) fn sources(node: &Node, problems: &mut Problems) -> Vec<Source> {
+pub(crate) fn all(node: &Node, problems: &mut Problems) -> Vec<Source> {
     let entries = read::named(node, "`sources`", problems);
     entries.into_iter().filter_map(|(name, node)| source(name, node, problems)).collect()
 }
 
 fn source(name: &Name, node: &Node, problems: &mut Problems) -> Option<Source> {
-    let mut f = Fields::open(node, name, "source", problems)?;
-    let (format, path) = place(&mut f);
+    let mut f = Fields::open(node, name, &sources::SOURCE, problems)?;
+    let (format, path, planned_format) = place(&mut f);
     let time = f.name("time");
     let mode = f.word("mode", &[("append", Mode::Append), ("mutable", Mode::Mutable)]);
     let mode = mode.unwrap_or(if time.is_some() { Mode::Append } else { Mode::Mutable });
@@ -32,10 +31,14 @@ fn source(name: &Name, node: &Node, problems: &mut Problems) -> Option<Source> {
     let filter = f.sql("where");
     let references = f.take("references").map(|n| references(n, f.p)).unwrap_or_default();
     let derive = f.take("derive").map(|n| named_sql(n, "`derive`", f.p)).unwrap_or_default();
-    let (columns, mut classes) = f.take("columns").map(|n| column::columns(n, f.p)).unwrap_or_default();
+    let mut contract = f.take("columns").map(|n| column::columns(n, f.p)).unwrap_or_default();
     if let Some(node) = f.take("classes") {
-        column::classes(node, &mut classes, f.p);
+        column::classes(node, &mut contract.classes, f.p);
     }
+    contract.checks.extend(f.take("checks").map(|n| checks::checks(n, f.p)).unwrap_or_default());
+    let drift = f.take("drift").and_then(|n| checks::drift(n, f.p));
+    let history = f.take("history").and_then(|n| checks::history(n, f.p));
+    let licence = f.take("licence").and_then(|n| checks::licence(n, f.p));
     if format == ReadFormat::Csv && !f.has("columns") {
         let message = format!("the CSV source `{}` declares no columns", shown(&name.value));
         f.p.add(
@@ -43,12 +46,6 @@ fn source(name: &Name, node: &Node, problems: &mut Problems) -> Option<Source> {
                 .help("add `columns: {id: string!, amount: \"decimal(12,2)\"}`: CSV carries no types"),
         );
     }
-    f.later(&[
-        ("checks", "drop bad rows with `where`"),
-        ("licence", "keep the licence beside the data"),
-        ("fields", "declare `columns`"),
-        ("history", "leave it out: a mutable source is read as it is now"),
-    ]);
     f.finish();
     Some(Source {
         name: name.clone(),
@@ -63,28 +60,41 @@ fn source(name: &Name, node: &Node, problems: &mut Problems) -> Option<Source> {
         filter,
         references,
         derive,
-        columns,
-        classes,
+        columns: contract.columns,
+        classes: contract.classes,
+        checks: contract.checks,
+        drift,
+        history,
+        licence,
+        planned_format,
     })
 }
 
-/// `parquet:` or `csv:`, exactly one.
-fn place(f: &mut Fields) -> (ReadFormat, Name) {
-    let (parquet, csv) = (f.has("parquet"), f.has("csv"));
-    let later: Vec<(&str, &str)> =
-        ["delta", "iceberg", "jsonl", "xlsx", "postgres", "sql"].iter().map(|k| (*k, FORMATS_LATER)).collect();
-    let comes_later = later.iter().any(|(k, _)| f.has(k));
-    f.later(&later);
-    let (parquet_path, csv_path) = (f.name("parquet"), f.name("csv"));
-    if parquet && csv {
-        let message = format!("{} has both `parquet` and `csv`", f.what);
-        f.p.add(Diagnostic::error(codes::CHOOSE_ONE, f.key_span("csv"), message).help("keep one of them"));
-    } else if !parquet && !csv && !comes_later {
-        let message = format!("{} does not say where it is", f.what);
-        f.p.add(Diagnostic::error(codes::CHOOSE_ONE, f.owner, message).help("add `parquet: path` or `csv: path`"));
+const FORMATS: [&str; 7] = ["parquet", "csv", "delta", "iceberg", "jsonl", "xlsx", "postgres"];
+
+/// `parquet:` or `csv:` or another format, exactly one; a format that this version cannot read comes last.
+fn place(f: &mut Fields) -> (ReadFormat, Name, Option<Name>) {
+    let written: Vec<&'static str> = FORMATS.into_iter().filter(|k| f.has(k)).collect();
+    let mut paths = Vec::with_capacity(written.len());
+    for key in &written {
+        paths.extend(f.name(key).map(|path| (*key, path)));
     }
-    let format = if csv && !parquet { ReadFormat::Csv } else { ReadFormat::Parquet };
-    (format, parquet_path.or(csv_path).unwrap_or_else(|| read::blank(f.owner)))
+    match written.as_slice() {
+        [_] => {}
+        [] => {
+            let message = format!("{} does not say where it is", f.what);
+            f.p.add(Diagnostic::error(codes::CHOOSE_ONE, f.owner, message).help("add `parquet: path` or `csv: path`"));
+        }
+        [first, second, ..] => {
+            let message = format!("{} has both `{first}` and `{second}`", f.what);
+            f.p.add(Diagnostic::error(codes::CHOOSE_ONE, f.key_span(second), message).help("keep one of them"));
+        }
+    }
+    let format = if written.first() == Some(&"csv") { ReadFormat::Csv } else { ReadFormat::Parquet };
+    let planned = paths.iter().find(|(key, _)| !matches!(*key, "parquet" | "csv"));
+    let planned = planned.map(|(key, path)| Located::new((*key).to_owned(), path.span));
+    let path = paths.into_iter().next().map_or_else(|| read::blank(f.owner), |(_, path)| path);
+    (format, path, planned)
 }
 
 fn needs_time(f: &mut Fields, mode: Mode) {
@@ -124,8 +134,7 @@ fn duplicates(f: &mut Fields) -> Option<Duplicates> {
     }
     let Some(node) = node else { return keep };
     if let Value::Map(_) = node.value {
-        let owner = Located::new(String::new(), node.span);
-        let mut inner = Fields::open(node, &owner, "`duplicates`", f.p)?;
+        let mut inner = Fields::item(node, &sources::KEEP, f.p)?;
         let keep = inner.need("keep", "write `keep: latest by updated_at desc`").and_then(|n| latest(n, inner.p));
         inner.finish();
         return keep;
@@ -187,8 +196,7 @@ fn reference(entry: &Entry, problems: &mut Problems) -> Option<Reference> {
 
 /// `{columns: [a, b], source: x, as: y}`
 fn listed_reference(node: &Node, problems: &mut Problems) -> Option<Reference> {
-    let owner = read::blank(node.span);
-    let mut f = Fields::open(node, &owner, "a reference", problems)?;
+    let mut f = Fields::item(node, &sources::REFERENCE, problems)?;
     let columns = f.need("columns", "write `columns: [a, b]`").map(|n| read::names(n, "`columns`", f.p)).unwrap_or_default();
     let source = f.need_name("source", "write `source: name`");
     let alias = f.name("as").unwrap_or_else(|| source.clone());

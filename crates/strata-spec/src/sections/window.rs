@@ -52,6 +52,25 @@ pub(crate) fn exact_us(node: &Node, what: &str, problems: &mut Problems) -> Opti
     }
 }
 
+/// A distance back in time; months have a meaning.
+pub(crate) fn distance(node: &Node, what: &str, problems: &mut Problems) -> Option<Located<Ago>> {
+    let written = read::text(node, what, "a time such as `90d`", problems)?.text.trim();
+    let found = ago(written).map(|a| Located::new(a, node.span));
+    if found.is_none() {
+        let help = "write `26h`, `90d` or `12mo`";
+        read::bad_value(codes::BAD_DURATION, node.span, format!("`{}` is not a duration", shown(written)), help, problems);
+    }
+    found
+}
+
+/// An exact duration in microseconds, from text.
+pub(crate) fn micros(written: &str) -> Option<i64> {
+    match ago(written) {
+        Some(Ago::Micros(us)) => Some(us),
+        _ => None,
+    }
+}
+
 /// What a window adds to an attribute's name in `windows:`.
 pub(crate) fn suffix(node: &Node) -> String {
     node.text().map(|t| t.text.trim().replace("..", "_")).unwrap_or_default()

@@ -1,0 +1,210 @@
+//! What sections that this version only reads say about others: checks, tests, identity, presets, personas and waves. Never runs one.
+
+use super::World;
+use super::sources::{must_be_own, must_be_source, must_be_source_or_table};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::pipeline::contract::CheckRule;
+use crate::pipeline::identity::Golden;
+use crate::pipeline::test::{Expect, Row, UnitTest};
+use crate::pipeline::{AttributePreset, Check, PlannedMethod, Source, Wave};
+use crate::problems::{Problems, shown};
+use crate::text::{Name, Span};
+
+pub(super) fn check(world: &World, problems: &mut Problems) {
+    for source in &world.pipeline.sources {
+        source.checks.iter().for_each(|c| check_of(world, source, c, problems));
+        if let Some(history) = &source.history {
+            must_be_own(source, &history.valid_from, "`history`", problems);
+            history.valid_to.iter().for_each(|n| must_be_own(source, n, "`history`", problems));
+        }
+        for purpose in source.licence.iter().flat_map(|l| &l.not_for) {
+            world.must_be_purpose(Some(purpose), problems);
+        }
+    }
+    identity(world, problems);
+    presets(world, problems);
+    segments(world, problems);
+    people(world, problems);
+    panel(world, problems);
+    world.pipeline.tests.iter().for_each(|t| test(world, t, problems));
+}
+
+fn check_of(world: &World, source: &Source, check: &Check, problems: &mut Problems) {
+    let columns: Vec<&Name> = match &check.rule {
+        CheckRule::NotNull(columns) | CheckRule::Unique(columns) => columns.iter().collect(),
+        CheckRule::Range { column, .. } | CheckRule::OneOf { column, .. } | CheckRule::Format { column, .. } => vec![column],
+        CheckRule::References { columns, source: other } => {
+            if must_be_source(world, other, problems) {
+                key_fits(world, columns.len(), other, problems);
+            }
+            columns.iter().collect()
+        }
+        CheckRule::Freshness(_) | CheckRule::Volume(_) => {
+            if source.time.is_none() {
+                let message = format!(
+                    "check `{}` counts from a time, and `{}` has none",
+                    shown(&check.name.value),
+                    shown(&source.name.value)
+                );
+                let help = format!("add `time: column` to `{}`, or remove the check", shown(&source.name.value));
+                problems.add(Diagnostic::error(codes::NEEDS_TIME, check.name.span, message).help(help));
+            }
+            Vec::new()
+        }
+        CheckRule::Sql(_) => check.empties.iter().collect(),
+    };
+    for column in columns {
+        must_be_own(source, column, &format!("check `{}`", shown(&check.name.value)), problems);
+    }
+}
+
+fn key_fits(world: &World, columns: usize, other: &Name, problems: &mut Problems) {
+    let Some(found) = world.pipeline.source(&other.value) else { return };
+    if found.key.len() == columns {
+        return;
+    }
+    let key: Vec<&str> = found.key.iter().map(Name::as_str).collect();
+    let message = match key.len() {
+        0 => format!("`{}` declares no `key` to look up", shown(&other.value)),
+        n => format!("the key of `{}` has {n} columns, `columns` has {columns}", shown(&other.value)),
+    };
+    let help = match key.len() {
+        0 => format!("add `key: column` to `{}`", shown(&other.value)),
+        _ => format!("name a column for each of `{}`", key.join("`, `")),
+    };
+    problems.add(Diagnostic::error(codes::REFERENCE_KEY, other.span, message).also(found.name.span, "declared here").help(help));
+}
+
+fn identity(world: &World, problems: &mut Problems) {
+    for identity in &world.pipeline.identity {
+        world.must_be_entity(&identity.entity, problems);
+        for (source, column) in identity.nodes.iter().flat_map(|n| &n.from) {
+            if must_be_source(world, source, problems)
+                && let Some(found) = world.pipeline.source(&source.value)
+            {
+                must_be_own(found, column, "an identifier", problems);
+            }
+        }
+        for (_, golden) in &identity.golden {
+            if let Golden::Sources(sources) = golden {
+                sources.iter().for_each(|s| {
+                    must_be_source(world, s, problems);
+                });
+            }
+        }
+    }
+}
+
+fn presets(world: &World, problems: &mut Problems) {
+    for of in &world.pipeline.attributes {
+        for preset in &of.presets {
+            let named: Vec<&Name> = match preset {
+                AttributePreset::LoyaltyCore(p) => [&p.from].into_iter().chain(&p.category).chain(&p.engagement).collect(),
+                AttributePreset::PreferredTime(p) => vec![&p.from],
+            };
+            for name in named {
+                must_be_source_or_table(world, name, problems);
+            }
+            if let AttributePreset::PreferredTime(p) = preset {
+                needs_time(world, &p.from, "`preferred_time@1`", problems);
+            }
+        }
+        for model in &of.models {
+            needs_time(world, &model.from, &format!("`{}`", model.model.value), problems);
+        }
+    }
+}
+
+fn needs_time(world: &World, from: &Name, what: &str, problems: &mut Problems) {
+    let source = world.pipeline.source(&from.value).map(|s| s.time.is_some());
+    if source.or_else(|| world.pipeline.table(&from.value).map(|t| t.time.is_some())) == Some(false) {
+        let message = format!("{what} counts from a time, and `{}` has none", shown(&from.value));
+        let help = format!("add `time: column` to `{}`", shown(&from.value));
+        problems.add(Diagnostic::error(codes::NEEDS_TIME, from.span, message).help(help));
+    }
+}
+
+fn segments(world: &World, problems: &mut Problems) {
+    for segmentation in &world.pipeline.segments {
+        match &segmentation.planned {
+            Some(PlannedMethod::Watch(watch)) => watch.of.iter().for_each(|n| world.must_be_segmentation(n, problems)),
+            Some(PlannedMethod::Lifecycle(lifecycle)) => {
+                lifecycle.cohort.iter().for_each(|n| world.must_be_column(n, &segmentation.entity.value, problems));
+            }
+            Some(PlannedMethod::Sql { .. }) | None => {}
+        }
+    }
+}
+
+fn people(world: &World, problems: &mut Problems) {
+    let entity = world.pipeline.entities.first().map_or("", |e| e.name.as_str());
+    if let Some(personas) = &world.pipeline.personas {
+        personas.of.iter().for_each(|n| world.must_be_segmentation(n, problems));
+        personas.describe.iter().for_each(|n| world.must_be_column(n, entity, problems));
+    }
+    if let Some(tool) = &world.pipeline.typing_tool {
+        world.must_be_segmentation(&tool.of, problems);
+        must_be_source(world, &tool.questions, problems);
+    }
+    if let Some(personal) = &world.pipeline.personalise {
+        world.must_be_purpose(Some(&personal.purpose), problems);
+        personal.next_best.iter().for_each(|n| must_be_source_or_table(world, &n.from, problems));
+        personal.channel.iter().chain(&personal.at).for_each(|n| world.must_be_column(n, entity, problems));
+    }
+}
+
+fn panel(world: &World, problems: &mut Problems) {
+    let Some(panel) = &world.pipeline.panel else { return };
+    let entity = panel.entity.value.as_str();
+    panel.exclude.iter().for_each(|n| world.must_be_column(n, entity, problems));
+    panel.fatigue.iter().for_each(|f| {
+        must_be_source(world, &f.counts, problems);
+    });
+    panel.waves.iter().for_each(|w| wave(world, w, entity, problems));
+}
+
+fn wave(world: &World, wave: &Wave, entity: &str, problems: &mut Problems) {
+    for name in wave.planned.quotas.iter().flat_map(|q| &q.columns) {
+        world.must_be_column(name, entity, problems);
+    }
+    for name in wave.planned.response.iter().flat_map(|r| &r.shrink_to) {
+        world.must_be_segmentation(name, problems);
+    }
+    for name in wave.weights.iter().flat_map(|w| &w.collapse).flatten() {
+        world.must_be_column(name, entity, problems);
+    }
+}
+
+fn test(world: &World, test: &UnitTest, problems: &mut Problems) {
+    let entity_known = world.must_be_entity(&test.entity, problems);
+    for (name, rows) in &test.given {
+        if must_be_source(world, name, problems)
+            && let Some(source) = world.pipeline.source(&name.value)
+        {
+            let columns = rows.iter().flat_map(|r| &r.cells).map(|c| &c.column);
+            columns.for_each(|c| must_be_own(source, c, "a given row", problems));
+        }
+    }
+    if !entity_known {
+        return;
+    }
+    let key = world.pipeline.entity(&test.entity.value).map_or("", |e| e.key.as_str());
+    let rows: Vec<&Row> = match &test.expect {
+        Expect::One(row) => vec![row],
+        Expect::ByKey(rows) => rows.iter().collect(),
+    };
+    for row in rows {
+        if matches!(test.expect, Expect::ByKey(_)) && !row.cells.iter().any(|c| c.column.value == key) {
+            let message = format!("an expected row does not say which `{}` it is", shown(&test.entity.value));
+            let help = format!("add `{}` to the row", shown(key));
+            problems.add(Diagnostic::error(codes::MISSING_KEY, start(row.span), message).help(help));
+        }
+        let columns = row.cells.iter().map(|c| &c.column).filter(|c| c.value != key);
+        columns.for_each(|c| world.must_be_column(c, &test.entity.value, problems));
+    }
+}
+
+fn start(span: Span) -> Span {
+    Span::new(span.start, span.start)
+}
