@@ -141,7 +141,7 @@ pub fn pins_to_json(catalog: &Catalog) -> Result<Value> {
 pub fn pins_from_json(value: &Value) -> Result<Catalog> {
     let sources: BTreeMap<String, String> = serde_json::from_value(value.clone()).map_err(|e| damaged(&e.to_string()))?;
     let sources = sources.iter().map(|(n, t)| Ok((n.clone(), table_of(t)?))).collect::<Result<HashMap<_, _>>>()?;
-    Ok(Catalog { sources, work: HashMap::new() })
+    Ok(Catalog { sources, ..Catalog::default() })
 }
 
 pub(crate) fn damaged(why: &str) -> Error {

@@ -28,7 +28,7 @@ pub(crate) fn account(readings: &[Reading], known: &mut BTreeMap<String, SourceR
     }
     for r in readings {
         if let Some(dedup) = r.operator.downcast_ref::<DedupExec>()
-            && let Some(rows) = here.get_mut(dedup.source())
+            && let Some(rows) = here.get_mut(&dedup.spec().source)
             && rows.deduplicated + rows.quarantined == 0
         {
             rows.deduplicated = metric(&r.metrics, ROWS_DEDUPLICATED);

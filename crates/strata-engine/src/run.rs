@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::journal::{Files, Journal};
 use crate::load::{Loaded, verdict};
+use crate::meter::Meter;
 use crate::outputs::{self, OutputTable, format_name};
 use crate::progress::{Event, Progress};
 use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
@@ -13,7 +14,9 @@ use crate::{panel, resume, rows, solve};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::common;
 use futures::StreamExt;
+use futures::future::try_join_all;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -285,11 +288,28 @@ impl Run<'_> {
                 }
             }
         }
-        let readings = running.meter.readings().await;
-        self.spilled += rows::spilled(&readings);
-        self.shuffled += running.meter.shuffled_bytes().await;
-        rows::account(&readings, &mut self.sources);
+        self.count(running.meter.as_ref()).await;
         Ok(())
+    }
+
+    /// All rows of several small results, whose plans run beside one another where there is room.
+    pub(crate) async fn collect_all(&mut self, step: &str, plans: Vec<LogicalPlan>) -> Result<Vec<Vec<RecordBatch>>> {
+        let failed = |e| Error::of_step(step, e);
+        let running = try_join_all(plans.into_iter().map(|plan| self.runner.start(step, plan))).await.map_err(failed)?;
+        let (rows, meters): (Vec<_>, Vec<_>) = running.into_iter().map(|r| (r.rows, r.meter)).unzip();
+        let found = try_join_all(rows.into_iter().map(common::collect)).await.map_err(failed)?;
+        for meter in meters {
+            self.count(meter.as_ref()).await;
+        }
+        Ok(found)
+    }
+
+    /// Adds what the operators of a finished plan have counted.
+    async fn count(&mut self, meter: &dyn Meter) {
+        let readings = meter.readings().await;
+        self.spilled += rows::spilled(&readings);
+        self.shuffled += meter.shuffled_bytes().await;
+        rows::account(&readings, &mut self.sources);
     }
 
     /// Writes a result into the work area and tells the compiler where it is; gives its rows.
@@ -326,6 +346,11 @@ impl Run<'_> {
         Ok(rows)
     }
 
+    /// Rows of a table of the work area; 0 if it is not made.
+    pub(crate) fn made_rows(&self, name: &str) -> u64 {
+        self.made.iter().find(|(n, _)| n == name).and_then(|(_, t)| t.rows()).unwrap_or(0)
+    }
+
     async fn write(&mut self, step: &str, plan: LogicalPlan, spec: WriteSpec) -> Result<Vec<Receipt>> {
         let node = self.planned(step, WriteNode::try_new(plan, spec))?;
         let batches = self.collect(step, node.into_plan()).await?;
@@ -334,6 +359,14 @@ impl Run<'_> {
 
     async fn attributes(&mut self, entity: &str) -> Result<String> {
         let step = format!("attributes of {entity}");
+        for (source, strayed) in self.planned(&step, self.compiled.owners_to_show(entity))? {
+            match solve::integer(&self.collect(&step, strayed).await?, 0, 0) {
+                0 => self.compiled.owned(source, entity),
+                n => self.progress.event(Event::Note(format!(
+                    "{n} rows of `{source}` have the key of a row of another {entity}: its duplicates are looked for everywhere"
+                ))),
+            }
+        }
         let plan = self.planned(&step, self.compiled.attributes_plan(entity))?;
         let rows = self.materialise(&step, &format!("attributes:{entity}"), plan).await?;
         let key = self.compiled.pipeline().entity(entity).map(|e| (e.key.value.clone(), e.from.value.clone()));

@@ -8,11 +8,17 @@ use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
+use std::sync::Arc;
 use strata_models::exact::Moments;
 use strata_models::kmeans::{self, Centroids, ClusterSums, Empty, Far, Scaling};
-use strata_models::ntile::TileCuts;
+use strata_models::ntile::{Cut, TileCuts};
 use strata_plan::{Boundary, Clusters, Ranking};
 use strata_spec::pipeline::{EmptyCluster, Init, KMeans, Method, Scale, Segmentation};
+
+/// Rows of an entity up to which summaries as long as the table are held in memory: 16 bytes a row, three at a time.
+const HELD_ROWS_MAX: u64 = 4_000_000;
+/// Features up to which k-means is iterated over points in memory instead of by a plan an iteration: 32 MB.
+const HELD_FEATURES_MAX: u64 = 4_000_000;
 
 /// Solves one segmentation; gives what to say of it.
 pub(crate) async fn segmentation(run: &mut Run<'_>, name: &str) -> Result<String> {
@@ -26,47 +32,93 @@ pub(crate) async fn segmentation(run: &mut Run<'_>, name: &str) -> Result<String
 async fn rankings(run: &mut Run<'_>, segmentation: &Segmentation) -> Result<String> {
     let step = format!("segments {}", segmentation.name.value);
     let rankings = run.planned(&step, run.compiled.rankings(segmentation, &run.solved))?;
-    let mut ranked = 0;
-    let mut bins = 0;
-    for ranking in &rankings {
-        let (cuts, rows) = cuts(run, &step, ranking).await?;
-        ranked = rows;
-        bins = ranking.bins;
-        run.solved.cuts.insert(ranking.name.clone(), cuts);
-    }
+    let (ranked, solved) = match run.made_rows(&format!("attributes:{}", segmentation.entity.value)) <= HELD_ROWS_MAX {
+        true => cuts_at_once(run, &step, &rankings).await?,
+        false => cuts_one_by_one(run, &step, &rankings).await?,
+    };
+    let bins = rankings.last().map_or(0, |r| r.bins);
+    let boundaries = boundaries(run, &step, &rankings, solved).await?;
+    run.solved.cuts.extend(boundaries);
     Ok(format!("{ranked} rows in {bins} groups"))
 }
 
-/// Where the groups of a ranking end: summarise (rows by value) → solve (which value and rank) → look up the key at that rank.
-async fn cuts(run: &mut Run<'_>, step: &str, ranking: &Ranking) -> Result<(Vec<Boundary>, u64)> {
-    let mut total: u64 = 0;
-    run.each(step, ranking.histogram.clone(), &mut |batch| {
-        total += batch.column(1).as_primitive::<Int64Type>().iter().flatten().sum::<i64>() as u64;
-        Ok(())
-    })
-    .await?;
-    let solver = |e| Error::Internal { step: step.to_owned(), message: format!("{e}") };
-    let mut solved = TileCuts::new(total, ranking.bins).map_err(solver)?;
-    run.each(step, ranking.histogram.clone(), &mut |batch| {
-        for row in 0..batch.num_rows() {
-            solved.push(&scalar(&batch, 0, row)?, batch.column(1).as_primitive::<Int64Type>().value(row) as u64);
-        }
-        Ok(())
-    })
-    .await?;
-    let mut out = vec![];
-    for cut in solved.finish().map_err(solver)? {
-        let key = match cut.is_between_values() {
-            true => None,
-            false => {
-                let plan = run.planned(step, ranking.key_at(&cut.value, cut.rows_below))?;
-                let found = run.collect(step, plan).await?;
-                Some(first_scalar(step, &found)?)
-            }
-        };
-        out.push(Boundary { value: cut.value, key });
+/// Where the groups of each ranking end, and how many rows the last one ranks.
+type Cuts = (u64, Vec<Vec<Cut<ScalarValue>>>);
+
+/// From summaries (rows by value) that are held in memory.
+async fn cuts_at_once(run: &mut Run<'_>, step: &str, rankings: &[Ranking]) -> Result<Cuts> {
+    let histograms = run.collect_all(step, rankings.iter().map(|r| r.histogram.clone()).collect()).await?;
+    let (mut total, mut out) = (0, vec![]);
+    for (ranking, histogram) in rankings.iter().zip(histograms) {
+        total = histogram.iter().map(rows_of).sum();
+        let mut cuts = TileCuts::new(total, ranking.bins).map_err(|e| solver(step, e))?;
+        histogram.iter().try_for_each(|batch| push(&mut cuts, batch))?;
+        out.push(cuts.finish().map_err(|e| solver(step, e))?);
     }
-    Ok((out, total))
+    Ok((total, out))
+}
+
+/// From summaries that are made twice, because they may be as long as the table.
+async fn cuts_one_by_one(run: &mut Run<'_>, step: &str, rankings: &[Ranking]) -> Result<Cuts> {
+    let (mut total, mut out) = (0, vec![]);
+    for ranking in rankings {
+        total = 0;
+        run.each(step, ranking.histogram.clone(), &mut |batch| {
+            total += rows_of(&batch);
+            Ok(())
+        })
+        .await?;
+        let mut cuts = TileCuts::new(total, ranking.bins).map_err(|e| solver(step, e))?;
+        run.each(step, ranking.histogram.clone(), &mut |batch| push(&mut cuts, &batch)).await?;
+        out.push(cuts.finish().map_err(|e| solver(step, e))?);
+    }
+    Ok((total, out))
+}
+
+fn rows_of(histogram: &RecordBatch) -> u64 {
+    histogram.column(1).as_primitive::<Int64Type>().iter().flatten().sum::<i64>() as u64
+}
+
+fn push(cuts: &mut TileCuts<ScalarValue>, histogram: &RecordBatch) -> Result<()> {
+    for row in 0..histogram.num_rows() {
+        cuts.push(&scalar(histogram, 0, row)?, histogram.column(1).as_primitive::<Int64Type>().value(row) as u64);
+    }
+    Ok(())
+}
+
+fn solver(step: &str, e: strata_models::Error) -> Error {
+    Error::Internal { step: step.to_owned(), message: e.to_string() }
+}
+
+/// The last row of each group: its value, and its key where rows of that value belong to both sides.
+async fn boundaries(
+    run: &mut Run<'_>,
+    step: &str,
+    rankings: &[Ranking],
+    cuts: Vec<Vec<Cut<ScalarValue>>>,
+) -> Result<Vec<(String, Vec<Boundary>)>> {
+    let split = |ranking: &Ranking, cuts: &[Cut<ScalarValue>]| {
+        let wanted = cuts.iter().filter(|c| !c.is_between_values()).map(|c| (c.value.clone(), c.rows_below));
+        ranking.keys_at(wanted.collect())
+    };
+    let mut plans = vec![];
+    for (ranking, cuts) in rankings.iter().zip(&cuts) {
+        plans.extend(run.planned(step, split(ranking, cuts))?);
+    }
+    let mut keys = run.collect_all(step, plans).await?.into_iter();
+    let mut out = vec![];
+    for (ranking, cuts) in rankings.iter().zip(cuts) {
+        let mut ends = vec![];
+        for cut in cuts {
+            let key = match cut.is_between_values() {
+                true => None,
+                false => Some(first_scalar(step, &keys.next().unwrap_or_default())?),
+            };
+            ends.push(Boundary { value: cut.value, key });
+        }
+        out.push((ranking.name.clone(), ends));
+    }
+    Ok(out)
 }
 
 async fn k_means(run: &mut Run<'_>, segmentation: &Segmentation, model: &KMeans) -> Result<String> {
@@ -110,10 +162,17 @@ async fn k_means(run: &mut Run<'_>, segmentation: &Segmentation, model: &KMeans)
         deviations: scaling.deviations.clone(),
         centroids: c.values().to_vec(),
     };
+    let held = match rows * plans.names.len() as u64 <= HELD_FEATURES_MAX {
+        true => Some(Arc::new(scaled_points(run, &step, &name, &scaling).await?)),
+        false => None,
+    };
     let mut iterations = 0;
     let mut settled = false;
     while iterations < model.iterations && !settled {
-        let sums = sums(run, &step, &name, &clusters(&centroids)).await?;
+        let sums = match &held {
+            Some(points) => sums_of_held(&step, points, &centroids).await?,
+            None => sums(run, &step, &name, &clusters(&centroids)).await?,
+        };
         let empty = sums.counts().iter().filter(|n| **n == 0).count();
         let far = match options.empty == Empty::Farthest && empty > 0 {
             true => farthest(run, &step, segmentation, &clusters(&centroids), model.k as usize).await?,
@@ -125,14 +184,42 @@ async fn k_means(run: &mut Run<'_>, segmentation: &Segmentation, model: &KMeans)
         centroids = next.centroids;
     }
     let solved = clusters(&centroids);
-    let plan = run.planned(&step, run.compiled.kmeans_inertia(&name, &solved))?;
-    let inertia = float_of(&run.collect(&step, plan).await?, 0, 0);
+    let inertia = match &held {
+        Some(points) => sums_of_held(&step, points, &centroids).await?.inertia(),
+        None => {
+            let plan = run.planned(&step, run.compiled.kmeans_inertia(&name, &solved))?;
+            float_of(&run.collect(&step, plan).await?, 0, 0)
+        }
+    };
     run.solved.clusters.insert(name.clone(), solved);
     run.report.models.push(ModelReport { segmentation: name, rows, iterations, settled, inertia });
     if !settled {
         run.note(format!("{step}: stopped after {iterations} iterations, before its assignments settled"));
     }
     Ok(format!("{rows} rows, k = {}, {iterations} iterations", model.k))
+}
+
+/// The scaled features of everybody who takes part, row-major. The order of the rows has no say in any sum.
+async fn scaled_points(run: &mut Run<'_>, step: &str, name: &str, scaling: &Scaling) -> Result<Vec<f64>> {
+    let d = scaling.means.len();
+    let plan = run.planned(step, run.compiled.kmeans_features(name, d))?;
+    let found = run.collect(step, plan).await?;
+    let mut points = Vec::with_capacity(found.iter().map(RecordBatch::num_rows).sum::<usize>() * d);
+    for batch in &found {
+        let columns: Vec<&[f64]> = batch.columns().iter().map(|c| &c.as_primitive::<Float64Type>().values()[..]).collect();
+        for row in 0..batch.num_rows() {
+            points.extend(columns.iter().enumerate().map(|(i, c)| scaling.apply(i, c[row])));
+        }
+    }
+    Ok(points)
+}
+
+async fn sums_of_held(step: &str, points: &Arc<Vec<f64>>, centroids: &Centroids) -> Result<ClusterSums> {
+    let (points, centroids) = (Arc::clone(points), centroids.clone());
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let sums = tokio::task::spawn_blocking(move || kmeans::sums_in_memory(&points, &centroids, threads)).await;
+    let failed = |message: String| Error::Internal { step: step.to_owned(), message };
+    sums.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
 }
 
 /// Means and deviations of the features, and the mean variance of the scaled features. Errors: `Contract` if a feature is null somewhere.

@@ -3,8 +3,9 @@
 
 use crate::bucket::{BucketScanExec, BucketTable};
 use crate::cogroup::{CogroupExec, CogroupInput, CogroupNode, Stage};
-use crate::dedup::{DedupExec, DedupNode, Keep};
+use crate::dedup::{DedupExec, DedupNode, DedupSpec, Keep};
 use crate::messages::{self, wire};
+use crate::owners::{OwnersExec, OwnersNode};
 use crate::pinned::PinnedTable;
 use crate::screen::{ScreenExec, ScreenNode};
 use crate::write::WriteNode;
@@ -30,6 +31,7 @@ const COGROUP: u8 = 3;
 const WRITE: u8 = 4;
 const BUCKET_SCAN: u8 = 5;
 const PINNED: u8 = 6;
+const OWNERS: u8 = 7;
 
 /// Logical codec.
 #[derive(Debug, Clone, Default)]
@@ -72,8 +74,7 @@ impl LogicalExtensionCodec for LogicalCodec {
             }
             DEDUP => {
                 let m = messages::Dedup::decode(body).map_err(wire)?;
-                let (keep, buckets) = (keep_of(&m), m.buckets as usize);
-                Ok(Extension { node: Arc::new(DedupNode { input: first()?, source: m.source, key: m.key, keep, buckets }) })
+                Ok(Extension { node: Arc::new(DedupNode::of(first()?, dedup_spec(m))) })
             }
             COGROUP => {
                 let m = messages::Cogroup::decode(body).map_err(wire)?;
@@ -86,6 +87,10 @@ impl LogicalExtensionCodec for LogicalCodec {
                 Ok(Extension { node: Arc::new(CogroupNode { inputs: inputs.to_vec(), named, stages, result, buckets }) })
             }
             WRITE => Ok(Extension { node: Arc::new(WriteNode::decode(body, first()?)?) }),
+            OWNERS => {
+                let m = messages::Owners::decode(body).map_err(wire)?;
+                Ok(Extension { node: Arc::new(OwnersNode::try_new(first()?, m.buckets as usize)?) })
+            }
             _ => internal_err!("a node of another version of strata arrived: tag {tag}"),
         }
     }
@@ -98,13 +103,15 @@ impl LogicalExtensionCodec for LogicalCodec {
             let rules = n.rules.iter().map(|(_, e)| Ok(serialize_expr(e, self)?.encode_to_vec())).collect::<Result<_>>()?;
             put(buf, SCREEN, &messages::Screen { source: n.source.clone(), labels, rules });
         } else if let Some(n) = any.downcast_ref::<DedupNode>() {
-            put(buf, DEDUP, &dedup_message(&n.source, &n.key, &n.keep, n.buckets));
+            put(buf, DEDUP, &dedup_message(&n.spec()));
         } else if let Some(n) = any.downcast_ref::<CogroupNode>() {
             let stages = n.stages.iter().map(|s| stage(s, plan(&s.plan)?)).collect::<Result<_>>()?;
             put(buf, COGROUP, &cogroup_message(&n.named, stages, plan(&n.result)?, n.buckets));
         } else if let Some(n) = any.downcast_ref::<WriteNode>() {
             buf.push(WRITE);
             buf.extend(n.encode());
+        } else if let Some(n) = any.downcast_ref::<OwnersNode>() {
+            put(buf, OWNERS, &messages::Owners { buckets: n.buckets as u64 });
         } else {
             return internal_err!("the node `{}` has no codec", node.node.name());
         }
@@ -168,8 +175,7 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             }
             DEDUP => {
                 let m = messages::Dedup::decode(body).map_err(wire)?;
-                let (keep, buckets) = (keep_of(&m), m.buckets as usize);
-                Ok(Arc::new(DedupExec::new(first()?, m.source, m.key, keep, buckets)))
+                Ok(Arc::new(DedupExec::new(first()?, dedup_spec(m))))
             }
             COGROUP => {
                 let m = messages::Cogroup::decode(body).map_err(wire)?;
@@ -186,6 +192,10 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 let projection = m.projection.iter().map(|i| *i as usize).collect();
                 Ok(Arc::new(BucketScanExec::try_new(m.name, messages::decode_schema(&m.schema)?, projection)?))
             }
+            OWNERS => {
+                let m = messages::Owners::decode(body).map_err(wire)?;
+                Ok(Arc::new(OwnersExec::new(first()?, m.buckets as usize)))
+            }
             _ => internal_err!("an operator of another version of strata arrived: tag {tag}"),
         }
     }
@@ -200,10 +210,12 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 n.rules().iter().map(|(_, e)| Ok(serialize_physical_expr(e, self)?.encode_to_vec())).collect::<Result<_>>()?;
             put(buf, SCREEN, &messages::Screen { source: n.source().to_owned(), labels, rules });
         } else if let Some(n) = node.downcast_ref::<DedupExec>() {
-            put(buf, DEDUP, &dedup_message(n.source(), n.key(), n.keep(), n.buckets()));
+            put(buf, DEDUP, &dedup_message(n.spec()));
         } else if let Some(n) = node.downcast_ref::<CogroupExec>() {
             let stages = n.stages().iter().map(|s| stage(s, plan(&s.plan)?)).collect::<Result<_>>()?;
             put(buf, COGROUP, &cogroup_message(n.named(), stages, plan(n.result())?, n.buckets()));
+        } else if let Some(n) = node.downcast_ref::<OwnersExec>() {
+            put(buf, OWNERS, &messages::Owners { buckets: n.buckets() as u64 });
         } else if let Some(n) = node.downcast_ref::<BucketScanExec>() {
             let schema = messages::encode_schema(n.table_schema())?;
             let projection = n.projection().iter().map(|i| *i as u64).collect();
@@ -215,27 +227,29 @@ impl PhysicalExtensionCodec for PhysicalCodec {
     }
 }
 
-fn dedup_message(source: &str, key: &[String], keep: &Keep, buckets: usize) -> messages::Dedup {
-    let order = match keep {
+fn dedup_message(spec: &DedupSpec) -> messages::Dedup {
+    let order = match &spec.keep {
         Keep::Identical => vec![],
         Keep::First(order) => order.clone(),
     };
     let (order, descending) = order.into_iter().unzip();
     messages::Dedup {
-        source: source.to_owned(),
-        key: key.to_vec(),
+        source: spec.source.clone(),
+        key: spec.key.clone(),
         order,
         descending,
-        keep_first: matches!(keep, Keep::First(_)),
-        buckets: buckets as u64,
+        keep_first: matches!(spec.keep, Keep::First(_)),
+        buckets: spec.buckets as u64,
+        spread_by: spec.spread_by.clone(),
     }
 }
 
-fn keep_of(m: &messages::Dedup) -> Keep {
-    match m.keep_first {
+fn dedup_spec(m: messages::Dedup) -> DedupSpec {
+    let keep = match m.keep_first {
         false => Keep::Identical,
-        true => Keep::First(m.order.iter().cloned().zip(m.descending.iter().copied()).collect()),
-    }
+        true => Keep::First(m.order.into_iter().zip(m.descending).collect()),
+    };
+    DedupSpec { source: m.source, key: m.key, keep, spread_by: m.spread_by, buckets: m.buckets as usize }
 }
 
 fn stage<P>(stage: &Stage<P>, plan: Vec<u8>) -> Result<messages::CogroupStage> {

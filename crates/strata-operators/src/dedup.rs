@@ -1,11 +1,11 @@
-//! Removes repeated rows of a key, one bucket of keys at a time, and says how many it removed and why. Never keeps one of several copies
-//! that disagree: those keys are quarantined whole.
+//! Removes repeated rows of a key, one bucket at a time, and says how many it removed and why. Never keeps one of several copies that
+//! disagree: those keys are quarantined whole.
 
 use crate::gather::Gather;
+use crate::keys;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{SortOptions, filter_record_batch};
 use arrow::datatypes::SchemaRef;
-use arrow::row::{RowConverter, SortField};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, Result, internal_err};
 use datafusion::execution::TaskContext;
@@ -20,12 +20,10 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties, SendableRecordBatchStream,
 };
-use foldhash::fast::FixedState;
-use futures::{StreamExt, TryStreamExt, stream};
-use hashbrown::HashTable;
+use futures::stream;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -56,7 +54,24 @@ pub struct DedupNode {
     pub key: Vec<String>,
     /// Which copy stays.
     pub keep: Keep,
-    /// How many buckets the keys are spread over.
+    /// Columns that the rows are spread by. INVARIANT: rows of one key agree in them.
+    pub spread_by: Vec<String>,
+    /// How many buckets the rows are spread over.
+    pub buckets: usize,
+}
+
+/// What a duplicate filter does, without its input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DedupSpec {
+    /// Source whose rows are counted.
+    pub source: String,
+    /// Key columns.
+    pub key: Vec<String>,
+    /// Which copy stays.
+    pub keep: Keep,
+    /// Columns that the rows are spread by.
+    pub spread_by: Vec<String>,
+    /// How many buckets the rows are spread over.
     pub buckets: usize,
 }
 
@@ -64,10 +79,7 @@ pub struct DedupNode {
 #[derive(Debug)]
 pub struct DedupExec {
     input: Arc<dyn ExecutionPlan>,
-    source: String,
-    key: Vec<String>,
-    keep: Keep,
-    buckets: usize,
+    spec: DedupSpec,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     turns: Arc<Semaphore>,
@@ -91,7 +103,8 @@ impl UserDefinedLogicalNodeCore for DedupNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Dedup: {} key=[{}] keep={:?}", self.source, self.key.join(", "), self.keep)
+        let (key, by) = (self.key.join(", "), self.spread_by.join(", "));
+        write!(f, "Dedup: {} key=[{key}] keep={:?} by=[{by}]", self.source, self.keep)
     }
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -102,9 +115,28 @@ impl UserDefinedLogicalNodeCore for DedupNode {
     }
 }
 
+impl DedupNode {
+    /// What it does, without its input.
+    pub fn spec(&self) -> DedupSpec {
+        DedupSpec {
+            source: self.source.clone(),
+            key: self.key.clone(),
+            keep: self.keep.clone(),
+            spread_by: self.spread_by.clone(),
+            buckets: self.buckets,
+        }
+    }
+
+    /// The filter over `input`.
+    pub fn of(input: LogicalPlan, spec: DedupSpec) -> Self {
+        let DedupSpec { source, key, keep, spread_by, buckets } = spec;
+        Self { input, source, key, keep, spread_by, buckets }
+    }
+}
+
 impl DedupExec {
-    /// The filter over `input`, which must be partitioned by `key`.
-    pub fn new(input: Arc<dyn ExecutionPlan>, source: String, key: Vec<String>, keep: Keep, buckets: usize) -> Self {
+    /// The filter over `input`, which must be partitioned by the columns it is spread by.
+    pub fn new(input: Arc<dyn ExecutionPlan>, spec: DedupSpec) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(input.schema()),
             input.properties().partitioning.clone(),
@@ -113,46 +145,28 @@ impl DedupExec {
         );
         Self {
             input,
-            source,
-            key,
-            keep,
-            buckets,
+            spec,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
             turns: Arc::new(Semaphore::new(crate::turns())),
         }
     }
 
-    /// Source whose rows are counted.
-    pub fn source(&self) -> &str {
-        &self.source
+    /// What it does.
+    pub fn spec(&self) -> &DedupSpec {
+        &self.spec
     }
 
-    /// Key columns.
-    pub fn key(&self) -> &[String] {
-        &self.key
-    }
-
-    /// Which copy stays.
-    pub fn keep(&self) -> &Keep {
-        &self.keep
-    }
-
-    /// How many buckets the keys are spread over.
-    pub fn buckets(&self) -> usize {
-        self.buckets
-    }
-
-    /// The key as expressions over the input.
-    pub fn key_exprs(&self) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    /// The columns that rows are spread by, as expressions over the input.
+    pub fn spread_exprs(&self) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
         let schema = self.input.schema();
-        self.key.iter().map(|k| Ok(Arc::new(Column::new_with_schema(k, &schema)?) as _)).collect()
+        self.spec.spread_by.iter().map(|k| Ok(Arc::new(Column::new_with_schema(k, &schema)?) as _)).collect()
     }
 }
 
 impl DisplayAs for DedupExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "DedupExec: {} key=[{}] keep={:?}", self.source, self.key.join(", "), self.keep)
+        write!(f, "DedupExec: {} key=[{}] keep={:?}", self.spec.source, self.spec.key.join(", "), self.spec.keep)
     }
 }
 
@@ -166,7 +180,7 @@ impl ExecutionPlan for DedupExec {
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        let by = match self.key_exprs() {
+        let by = match self.spread_exprs() {
             Ok(exprs) => Distribution::KeyPartitioned(exprs),
             Err(_) => Distribution::SinglePartition,
         };
@@ -187,7 +201,7 @@ impl ExecutionPlan for DedupExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(input, self.source.clone(), self.key.clone(), self.keep.clone(), self.buckets))),
+            Some(input) => Ok(Arc::new(Self::new(input, self.spec.clone()))),
             None => internal_err!("a duplicate filter has one input"),
         }
     }
@@ -206,29 +220,22 @@ impl ExecutionPlan for DedupExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
         let gather = Gather::new("duplicate filter", self.schema(), partition, &self.metrics, Arc::clone(&context));
-        let rule = Rule::new(&self.schema(), &self.key, &self.keep)?;
+        let rule = Rule::new(&self.schema(), &self.spec)?;
         let counts = Counts {
             deduplicated: MetricBuilder::new(&self.metrics).counter(ROWS_DEDUPLICATED, partition),
             quarantined: MetricBuilder::new(&self.metrics).counter(ROWS_QUARANTINED, partition),
             kept: MetricBuilder::new(&self.metrics).counter(ROWS_KEPT, partition),
         };
         let turns = Arc::clone(&self.turns);
-        let size = context.session_config().batch_size();
         let stream = stream::once(async move {
             let gather = gather.take_all(input).await?;
             let Ok(turn) = turns.acquire_owned().await else { return internal_err!("the duplicate filter was closed") };
             let loaded = gather.load().await?;
             let batch = rule.apply(loaded.batch, &counts)?;
-            let rows = batch.num_rows();
-            // The turn and the memory are held until the last slice is handed on.
-            let held = (turn, loaded._reservation);
-            let slices = stream::iter((0..rows).step_by(size.max(1))).map(move |at| {
-                let _ = &held;
-                Ok(batch.slice(at, size.min(rows - at)))
-            });
-            Ok(slices)
-        })
-        .try_flatten();
+            drop(turn);
+            // In one piece: whoever gathers it next need not put it together again.
+            Ok(batch)
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
     }
 }
@@ -246,19 +253,19 @@ struct Rule {
     order: Option<Vec<(usize, SortOptions)>>,
 }
 
-/// What became of the rows of one key.
+/// What became of the rows of a key that stands in more than one.
 struct Group {
     kept: u32,
-    copies: u32,
+    rows: Vec<u32>,
     differ: bool,
 }
 
 impl Rule {
-    fn new(schema: &SchemaRef, key: &[String], keep: &Keep) -> Result<Self> {
+    fn new(schema: &SchemaRef, spec: &DedupSpec) -> Result<Self> {
         let index = |name: &String| Ok(schema.index_of(name)?);
-        let key: Vec<usize> = key.iter().map(index).collect::<Result<_>>()?;
+        let key: Vec<usize> = spec.key.iter().map(index).collect::<Result<_>>()?;
         let rest = (0..schema.fields().len()).filter(|i| !key.contains(i)).collect();
-        let order = match keep {
+        let order = match &spec.keep {
             Keep::Identical => None,
             Keep::First(order) => Some(
                 order
@@ -273,36 +280,23 @@ impl Rule {
     fn apply(&self, batch: RecordBatch, counts: &Counts) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         let columns: Vec<ArrayRef> = self.key.iter().map(|i| Arc::clone(batch.column(*i))).collect();
-        let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
-        let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
+        let repeats = keys::repeats(&columns)?;
+        if repeats.is_empty() {
+            counts.kept.add(rows);
+            return Ok(batch);
+        }
         let compare = self.comparator(&batch)?;
-        let hasher = FixedState::default();
-        let mut table: HashTable<u32> = HashTable::with_capacity(rows);
-        let mut groups: Vec<Group> = Vec::with_capacity(rows);
-        for row in 0..rows {
-            let key = keys.row(row);
-            let hash = hasher.hash_one(key.as_ref());
-            let known = table.find(hash, |g| keys.row(groups[*g as usize].kept as usize) == key).copied();
-            match known {
-                None => {
-                    let at = groups.len() as u32;
-                    groups.push(Group { kept: row as u32, copies: 1, differ: false });
-                    table.insert_unique(hash, at, |g| hasher.hash_one(keys.row(groups[*g as usize].kept as usize).as_ref()));
-                }
-                Some(at) => {
-                    let group = &mut groups[at as usize];
-                    group.copies += 1;
-                    match compare(row, group.kept as usize) {
-                        Ordering::Equal => {}
-                        Ordering::Less if self.order.is_some() => group.kept = row as u32,
-                        _ if self.order.is_some() => {}
-                        _ => group.differ = true,
-                    }
-                }
+        let mut groups: BTreeMap<u32, Group> = BTreeMap::new();
+        for (first, row) in repeats {
+            let group = groups.entry(first).or_insert_with(|| Group { kept: first, rows: vec![first], differ: false });
+            group.rows.push(row);
+            match (compare(row as usize, group.kept as usize), self.order.is_some()) {
+                (Ordering::Equal, _) | (Ordering::Greater, true) => {}
+                (Ordering::Less, true) => group.kept = row,
+                (_, false) => group.differ = true,
             }
         }
-        counts.kept.add(0);
-        finish(batch, &groups, counts)
+        finish(&batch, groups, counts)
     }
 
     /// Compares two rows: by the order first, then by every column outside the key.
@@ -320,17 +314,17 @@ impl Rule {
     }
 }
 
-fn finish(batch: RecordBatch, groups: &[Group], counts: &Counts) -> Result<RecordBatch> {
-    let rows = batch.num_rows();
-    let quarantined: usize = groups.iter().filter(|g| g.differ).map(|g| g.copies as usize).sum();
-    let kept = groups.iter().filter(|g| !g.differ).count();
-    counts.quarantined.add(quarantined);
-    counts.kept.add(kept);
-    counts.deduplicated.add(rows - quarantined - kept);
-    if kept == rows {
-        return Ok(batch);
+fn finish(batch: &RecordBatch, groups: BTreeMap<u32, Group>, counts: &Counts) -> Result<RecordBatch> {
+    let mut mask = vec![true; batch.num_rows()];
+    for group in groups.into_values() {
+        group.rows.iter().for_each(|row| mask[*row as usize] = false);
+        mask[group.kept as usize] = !group.differ;
+        match group.differ {
+            true => counts.quarantined.add(group.rows.len()),
+            false => counts.deduplicated.add(group.rows.len() - 1),
+        }
     }
-    let mut mask = vec![false; rows];
-    groups.iter().filter(|g| !g.differ).for_each(|g| mask[g.kept as usize] = true);
-    Ok(filter_record_batch(&batch, &BooleanArray::from(mask))?)
+    let mask = BooleanArray::from(mask);
+    counts.kept.add(mask.true_count());
+    Ok(filter_record_batch(batch, &mask)?)
 }

@@ -64,6 +64,15 @@ pub(crate) struct Dedup {
     pub(crate) keep_first: bool,
     #[prost(uint64, tag = "6")]
     pub(crate) buckets: u64,
+    #[prost(string, repeated, tag = "7")]
+    pub(crate) spread_by: Vec<String>,
+}
+
+/// Message of a count of keys with several owners.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Owners {
+    #[prost(uint64, tag = "1")]
+    pub(crate) buckets: u64,
 }
 
 /// Message of a cogroup.

@@ -2,6 +2,7 @@
 
 use crate::cogroup::{CogroupExec, CogroupNode, Stage};
 use crate::dedup::{DedupExec, DedupNode};
+use crate::owners::{OwnersExec, OwnersNode};
 use crate::screen::{ScreenExec, ScreenNode};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -17,7 +18,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use std::sync::Arc;
 
@@ -51,13 +52,10 @@ impl ExtensionPlanner for OperatorPlanner {
             return Ok(Some(Arc::new(ScreenExec::new(input, node.source.clone(), rules))));
         }
         if let Some(node) = node.as_any().downcast_ref::<DedupNode>() {
-            return Ok(Some(Arc::new(DedupExec::new(
-                Arc::clone(&physical_inputs[0]),
-                node.source.clone(),
-                node.key.clone(),
-                node.keep.clone(),
-                node.buckets,
-            ))));
+            return Ok(Some(Arc::new(DedupExec::new(Arc::clone(&physical_inputs[0]), node.spec()))));
+        }
+        if let Some(node) = node.as_any().downcast_ref::<OwnersNode>() {
+            return Ok(Some(Arc::new(OwnersExec::new(Arc::clone(&physical_inputs[0]), node.buckets))));
         }
         if let Some(node) = node.as_any().downcast_ref::<CogroupNode>() {
             return Ok(Some(plan_cogroup(planner, node, physical_inputs, session).await?));
@@ -101,7 +99,11 @@ impl PhysicalOptimizerRule for SpreadBuckets {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let spread = plan.transform_up(|plan| {
             if let Some(dedup) = plan.downcast_ref::<DedupExec>() {
-                let input = exchange(dedup.children()[0], dedup.key_exprs()?, dedup.buckets())?;
+                let input = exchange(dedup.children()[0], dedup.spread_exprs()?, dedup.spec().buckets)?;
+                return Ok(Transformed::yes(replaced(&plan, vec![input])?));
+            }
+            if let Some(owners) = plan.downcast_ref::<OwnersExec>() {
+                let input = exchange(owners.children()[0], vec![owners.key_expr()], owners.buckets())?;
                 return Ok(Transformed::yes(replaced(&plan, vec![input])?));
             }
             if let Some(cogroup) = plan.downcast_ref::<CogroupExec>() {
@@ -130,6 +132,13 @@ impl PhysicalOptimizerRule for SpreadBuckets {
 
 /// `child` partitioned by `key` into `buckets`; an exchange that is already there is widened, not doubled.
 fn exchange(child: &Arc<dyn ExecutionPlan>, key: Vec<Arc<dyn PhysicalExpr>>, buckets: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    if !child.is::<RepartitionExec>()
+        && let Partitioning::Hash(by, n) = child.output_partitioning()
+        && *by == key
+        && *n == buckets.max(1)
+    {
+        return Ok(Arc::clone(child));
+    }
     let below = match child.downcast_ref::<RepartitionExec>() {
         Some(exchange) => Arc::clone(exchange.input()),
         None => match child.downcast_ref::<CoalescePartitionsExec>() {

@@ -6,14 +6,15 @@ use crate::codes;
 use crate::expr::{self, Grain, Planner, aggregates, counts};
 use crate::program::{self, Local, Needs, Reach};
 use crate::scope::{COMPUTED, Scope};
-use crate::sources::{self, SourceRules, extension, qualified_column};
+use crate::sources::{self, Meeting, SourceRules, extension, qualified_column};
 use crate::sql;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, TableReference};
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit, when};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use strata_operators::cogroup::{CogroupInput, CogroupNode, Stage};
+use strata_operators::dedup::DedupNode;
 use strata_spec::pipeline::{Block, Entity, FromBlock, Purpose, RowAttribute, RowValue, Rule};
 use strata_spec::{Diagnostic, Pipeline, Sql};
 
@@ -330,7 +331,7 @@ fn collect_aggregates(expr: Expr, window: Option<Expr>, index: usize, made: &mut
     }
     let replaced = expr.clone().transform_down(|e| {
         Ok(match names.iter().find(|(original, _)| *original == e) {
-            Some((_, column)) => Transformed::new(column.clone(), true, datafusion::common::tree_node::TreeNodeRecursion::Jump),
+            Some((_, column)) => Transformed::new(column.clone(), true, TreeNodeRecursion::Jump),
             None => Transformed::no(e),
         })
     });
@@ -553,14 +554,13 @@ pub(crate) fn cogroup(
     let made: BTreeSet<String> = stages.iter().map(|s| s.name.clone()).collect();
     let mut inputs = vec![];
     let mut named = vec![];
-    let mut rows = 0;
     let mut reach = HashMap::new();
-    for (name, columns) in wanted.iter().filter(|(n, _)| !made.contains(*n)) {
-        let (plan, keyed, size) = input(planner, pipeline, relations, catalog, name, columns, key)?;
-        if keyed {
-            rows += size;
-        }
+    let given = || wanted.iter().filter(|(n, _)| !made.contains(*n));
+    let sizes = given().map(|(name, _)| size(pipeline, catalog, name, key)).collect::<Result<Vec<_>>>()?;
+    let buckets = sources::buckets(sizes.iter().filter(|(keyed, _)| *keyed).map(|(_, rows)| rows).sum());
+    for ((name, columns), (keyed, _)) in given().zip(sizes) {
         let by = keyed.then(|| key.to_owned());
+        let plan = input(planner, pipeline, relations, catalog, name, columns, by.as_deref(), buckets)?;
         reach.insert(name.clone(), by.clone().map_or(Reach::Shared, Reach::Keyed));
         named.push(CogroupInput { name: name.clone(), key: by });
         inputs.push(plan);
@@ -569,7 +569,6 @@ pub(crate) fn cogroup(
         let local = program::locality(&stage.plan, &reach);
         reach.insert(stage.name.clone(), if local == Local::Shared { Reach::Shared } else { Reach::Keyed(key.to_owned()) });
     }
-    let buckets = sources::buckets(rows);
     Ok(extension(CogroupNode { inputs, named, stages, result, buckets }))
 }
 
@@ -591,7 +590,21 @@ fn narrowed_source(plan: &LogicalPlan, name: &str, wanted: &BTreeSet<String>) ->
     LogicalPlanBuilder::from(plan.clone()).project(own.map(Expr::from).collect::<Vec<_>>())?.build()
 }
 
-/// The rows of an input, whether it has the entity key, and how many rows it has.
+/// Whether an input has the entity key, and how many rows it has.
+fn size(pipeline: &Pipeline, catalog: &Catalog, name: &str, key: &str) -> Result<(bool, u64)> {
+    let source = name.strip_prefix(RAW).unwrap_or(name);
+    let pinned = match pipeline.source(source) {
+        Some(_) => catalog.sources.get(source),
+        None => catalog.work.get(&format!("table:{name}")),
+    };
+    match pinned {
+        Some(p) => Ok((p.schema.field_with_name(key).is_ok(), p.rows().unwrap_or(p.bytes() / 32))),
+        None => datafusion::common::plan_err!("the table `{name}` is not made yet"),
+    }
+}
+
+/// The rows of an input; those of an entity's source are spread over `buckets` where that is known to bring duplicates together.
+#[expect(clippy::too_many_arguments, reason = "what a plan is made from, and the one input it is made for")]
 fn input(
     planner: &Planner,
     pipeline: &Pipeline,
@@ -599,28 +612,49 @@ fn input(
     catalog: &Catalog,
     name: &str,
     columns: &BTreeSet<String>,
-    key: &str,
-) -> Result<(LogicalPlan, bool, u64)> {
+    key: Option<&str>,
+    buckets: usize,
+) -> Result<LogicalPlan> {
     let source_name = name.strip_prefix(RAW).unwrap_or(name);
     if let Some(source) = pipeline.source(source_name)
         && let (Some(pinned), Some(rules)) = (catalog.sources.get(source_name), relations.rules.get(source_name))
     {
-        let keyed = pinned.schema.field_with_name(key).is_ok();
-        let rows = pinned.rows().unwrap_or(pinned.bytes() / 32);
-        let plan = sources::usable(&planner.clock, source, rules, pinned, columns, keyed.then_some(key))?;
-        return Ok((plan, keyed, rows));
+        // A key that holds the entity key says so itself; of others it has to be shown.
+        let shown = |k: &str| source.key.iter().any(|c| c.value == k) || catalog.owned.contains(&(source_name.to_owned(), k.to_owned()));
+        let meeting = Meeting { key, together: key.filter(|k| shown(k)).map(|_| buckets) };
+        return sources::usable(&planner.clock, source, rules, pinned, columns, meeting);
     }
     match catalog.work.get(&format!("table:{name}")) {
         Some(pinned) => {
-            let keyed = pinned.schema.field_with_name(key).is_ok();
             let mut columns = columns.clone();
-            columns.extend(keyed.then(|| key.to_owned()));
-            let scan = crate::scan_work(name, pinned)?;
-            let rows = pinned.rows().unwrap_or(0);
-            Ok((program::narrowed(&scan, &columns)?, keyed, rows))
+            columns.extend(key.map(str::to_owned));
+            program::narrowed(&crate::scan_work(name, pinned)?, &columns)
         }
         None => datafusion::common::plan_err!("the table `{name}` is not made yet"),
     }
+}
+
+/// Sources whose duplicates a pass looks for by their own key, though they have the entity key: each with a count of the rows of a key that
+/// belong to different entities.
+pub(crate) fn to_show(pipeline: &Pipeline, catalog: &Catalog, pass: &LogicalPlan, key: &str) -> Result<Vec<(String, LogicalPlan)>> {
+    let mut names = BTreeSet::new();
+    pass.apply(|node| {
+        if let LogicalPlan::Extension(e) = node
+            && let Some(dedup) = e.node.as_any().downcast_ref::<DedupNode>()
+            && dedup.spread_by == dedup.key
+        {
+            names.insert(dedup.source.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let mut out = vec![];
+    for name in names {
+        let (Some(source), Some(pinned)) = (pipeline.source(&name), catalog.sources.get(&name)) else { continue };
+        if pinned.schema.field_with_name(key).is_ok() && !source.key.iter().any(|c| c.value == key) {
+            out.push((name, sources::strayed(source, pinned, key)?));
+        }
+    }
+    Ok(out)
 }
 
 /// Tables that cannot be made bucket by bucket, because their rows mix keys: each becomes a step of its own.

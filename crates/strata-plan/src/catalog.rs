@@ -1,6 +1,6 @@
 //! What is known of the inputs when a pipeline is compiled: the pinned files of each source. Never opens one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use strata_operators::pinned::PinnedTable;
 
 /// Pinned inputs and the tables that earlier steps left in the work area, by name.
@@ -10,4 +10,6 @@ pub struct Catalog {
     pub sources: HashMap<String, PinnedTable>,
     /// Tables of the work area: `attributes:<entity>`, `table:<name>`, `features:<segmentation>`, `sample:<wave>`.
     pub work: HashMap<String, PinnedTable>,
+    /// (source, entity key): all rows of the source's duplicate key are known to have one entity key.
+    pub owned: HashSet<(String, String)>,
 }

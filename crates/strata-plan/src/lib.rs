@@ -33,6 +33,7 @@ use expr::Planner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strata_operators::pinned::PinnedTable;
+use sources::Meeting;
 use strata_spec::pipeline::{Entity, Rows, Select};
 use strata_spec::{Diagnostic, Pipeline, Severity, Span};
 
@@ -150,6 +151,23 @@ impl Compiled<'_> {
         attributes::cogroup(&self.planner, self.pipeline, &self.relations, &self.catalog, entity, &pass.result)
     }
 
+    /// Sources of which it has to be shown that all rows of a duplicate key belong to one entity, each with a count that is 0 if so: then
+    /// duplicates can be looked for where the rows of an entity meet.
+    pub fn owners_to_show(&self, entity: &str) -> Result<Vec<(String, LogicalPlan)>> {
+        let plan = self.attributes_plan(entity)?;
+        match self.pipeline.entity(entity) {
+            Some(found) => attributes::to_show(self.pipeline, &self.catalog, &plan, &found.key.value),
+            None => datafusion::common::plan_err!("there is no entity `{entity}`"),
+        }
+    }
+
+    /// Tells the compiler that all rows of a source's duplicate key belong to one entity of this kind.
+    pub fn owned(&mut self, source: String, entity: &str) {
+        if let Some(found) = self.pipeline.entity(entity) {
+            self.catalog.owned.insert((source, found.key.value.clone()));
+        }
+    }
+
     /// How many different keys the made attributes of an entity hold: one number.
     pub fn key_count(&self, entity: &str) -> Result<LogicalPlan> {
         let (Some(found), Some(pinned)) = (self.pipeline.entity(entity), self.catalog.work.get(&format!("attributes:{entity}")))
@@ -191,7 +209,7 @@ impl Compiled<'_> {
                     self.catalog.sources.get(source_name),
                 )
             {
-                return sources::usable(&self.planner.clock, source, rules, pinned, columns, None).map(Some);
+                return sources::usable(&self.planner.clock, source, rules, pinned, columns, Meeting::default()).map(Some);
             }
             match self.relations.plan(name) {
                 Some(plan) => {

@@ -159,6 +159,12 @@ impl Compiled<'_> {
         LogicalPlanBuilder::from(scan).project(named)?.aggregate([assign.alias("cluster")], aggregates)?.build()
     }
 
+    /// Raw features of everybody who takes part, without keys.
+    pub fn kmeans_features(&self, segmentation: &str, features: usize) -> Result<LogicalPlan> {
+        let columns = (0..features).map(|i| ident(format!("f{i}")));
+        LogicalPlanBuilder::from(self.features(segmentation)?).project(columns)?.build()
+    }
+
     /// The `n` rows farthest from their centroid, scaled, then their `cluster`; farthest first, ties by key.
     pub fn kmeans_farthest(&self, segmentation: &str, clusters: &Clusters, key: &str, n: usize) -> Result<LogicalPlan> {
         let d = clusters.means.len();
@@ -237,8 +243,12 @@ impl Compiled<'_> {
 }
 
 impl Ranking {
-    /// The key of the row at `rank` (from 1) among the rows of `value`, in key order.
-    pub fn key_at(&self, value: &ScalarValue, rank: u64) -> Result<LogicalPlan> {
+    /// For each (value, rank from 1): the key of the row at that rank among the rows of the value, in key order.
+    pub fn keys_at(&self, wanted: Vec<(ScalarValue, u64)>) -> Result<Vec<LogicalPlan>> {
+        wanted.into_iter().map(|(value, rank)| self.key_at(&value, rank)).collect()
+    }
+
+    fn key_at(&self, value: &ScalarValue, rank: u64) -> Result<LogicalPlan> {
         let same = self.value.clone().eq(lit(value.clone()));
         LogicalPlanBuilder::from(self.view.clone())
             .filter(self.filter.clone().and(same))?

@@ -11,7 +11,9 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, case, lit};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use strata_operators::dedup::{DedupNode, Keep};
+use strata_operators::dedup::{DedupNode, DedupSpec, Keep};
+use strata_operators::functions;
+use strata_operators::owners::{self, OwnersNode};
 use strata_operators::pinned::PinnedTable;
 use strata_operators::screen::ScreenNode;
 use strata_spec::pipeline::{Duplicates, Mode, Source};
@@ -139,6 +141,36 @@ pub(crate) fn qualified(name: &str, raw: &SchemaRef) -> Option<DFSchema> {
     DFSchema::try_from_qualified_schema(TableReference::bare(name), raw).ok()
 }
 
+/// How rows of a source meet those of others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Meeting<'a> {
+    /// Entity key: rows without it are left out.
+    pub(crate) key: Option<&'a str>,
+    /// All rows of a duplicate key are known to have one entity key, and the rows are spread by that into so many buckets. Otherwise
+    /// duplicates are looked for first, wherever they are.
+    pub(crate) together: Option<usize>,
+}
+
+/// Rows of a source whose key stands under another entity as well: one number, 0 where all rows of a key have one entity key.
+pub(crate) fn strayed(source: &Source, pinned: &PinnedTable, entity_key: &str) -> Result<LogicalPlan> {
+    use datafusion::functions_aggregate::expr_fn::sum;
+    use datafusion::logical_expr::ident;
+    let name = &source.name.value;
+    let hash = functions::scalar_functions().into_iter().find(|f| f.name() == functions::HASH64);
+    let Some(hash) = hash else { return datafusion::common::internal_err!("there is no function `{}`", functions::HASH64) };
+    let wanted: BTreeSet<&str> = source.key.iter().map(|k| k.value.as_str()).chain([entity_key]).collect();
+    let fields = pinned.schema.fields();
+    let projection: Vec<usize> = (0..fields.len()).filter(|i| wanted.contains(fields[*i].name().as_str())).collect();
+    let table = provider_as_source(Arc::new(pinned.clone()));
+    let scan = LogicalPlanBuilder::scan(TableReference::bare(name.as_str()), table, Some(projection))?;
+    let owner = qualified_column(name, entity_key);
+    let key = source.key.iter().map(|k| qualified_column(name, &k.value)).collect();
+    let hashes = [hash.call(key).alias(owners::KEY), hash.call(vec![owner.clone()]).alias(owners::OWNER)];
+    let rows = scan.filter(owner.is_not_null())?.project(hashes)?.build()?;
+    let counted = extension(OwnersNode::try_new(rows, buckets(pinned.rows().unwrap_or(pinned.bytes() / 32)))?);
+    LogicalPlanBuilder::from(counted).aggregate(Vec::<Expr>::new(), [sum(ident(owners::CONFLICTS))])?.build()
+}
+
 /// The usable rows of a source with the columns `wanted`: scan → screen → without duplicates → nothing learnt too late.
 pub(crate) fn usable(
     clock: &Clock,
@@ -146,8 +178,9 @@ pub(crate) fn usable(
     rules: &SourceRules,
     pinned: &PinnedTable,
     wanted: &BTreeSet<String>,
-    not_null: Option<&str>,
+    meeting: Meeting,
 ) -> Result<LogicalPlan> {
+    let not_null = meeting.key;
     let name = &source.name.value;
     let mut scanned: BTreeSet<&str> = wanted.iter().chain(&rules.needed).map(String::as_str).collect();
     for later in &source.learned_later {
@@ -181,9 +214,13 @@ pub(crate) fn usable(
             carried.extend(order.iter().map(|(c, _)| c.clone()));
         }
         plan = LogicalPlanBuilder::from(plan).project(carried.iter().map(|c| column(c)))?.build()?;
-        let key = source.key.iter().map(|k| k.value.clone()).collect();
-        let buckets = buckets(pinned.rows().unwrap_or(pinned.bytes() / 32));
-        plan = extension(DedupNode { input: plan, source: name.clone(), key, keep: keep.clone(), buckets });
+        let key: Vec<String> = source.key.iter().map(|k| k.value.clone()).collect();
+        let (spread_by, buckets) = match (meeting.key, meeting.together) {
+            (Some(entity), Some(buckets)) => (vec![entity.to_owned()], buckets),
+            _ => (key.clone(), buckets(pinned.rows().unwrap_or(pinned.bytes() / 32))),
+        };
+        let spec = DedupSpec { source: name.clone(), key, keep: keep.clone(), spread_by, buckets };
+        plan = extension(DedupNode::of(plan, spec));
     }
     let mut wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
     wanted.extend(not_null);

@@ -54,7 +54,7 @@ fn plan(table: PinnedTable, keep: Keep) -> LogicalPlan {
     let scan = LogicalPlanBuilder::scan("t", provider_as_source(Arc::new(table)), None).unwrap().build().unwrap();
     let word = Expr::Column(Column::new(Some(TableReference::bare("t")), "word"));
     let screened = node(ScreenNode { input: scan, source: "t".into(), rules: vec![("filtered".into(), word.is_not_null())] });
-    let input = node(DedupNode { input: screened, source: "t".into(), key: vec!["key".into()], keep, buckets: 4 });
+    let input = node(DedupNode { input: screened, source: "t".into(), key: vec!["key".into()], keep, spread_by: vec!["key".into()], buckets: 4 });
     let bucket = |name: &str, schema| provider_as_source(Arc::new(BucketTable { name: name.into(), schema }));
     let stage = LogicalPlanBuilder::scan("rows", bucket("rows", schema), None)
         .unwrap()

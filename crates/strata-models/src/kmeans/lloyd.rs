@@ -246,6 +246,27 @@ pub fn lloyd(points: &[f64], initial: &Centroids, options: &Options) -> Result<F
     Ok(Fit { centroids, labels, inertia, iterations, converged })
 }
 
+/// The sums of one step over points in memory, row-major, worked on by `threads` threads: the same bits for any number of them.
+/// Errors: `Shape` if points and centroids do not fit.
+pub fn sums_in_memory(points: &[f64], centroids: &Centroids, threads: usize) -> Result<ClusterSums> {
+    let features = centroids.features();
+    let rows = (points.len() / features).div_ceil(threads.max(1)).max(1);
+    let part = |points: &[f64]| -> Result<ClusterSums> {
+        let n = points.len() / features;
+        let (mut labels, mut distances) = (vec![0; n], vec![0.0; n]);
+        centroids.assign(points, &mut labels, &mut distances)?;
+        Ok(sums_of(points, centroids, &labels, &distances))
+    };
+    let parts = std::thread::scope(|scope| {
+        let working: Vec<_> = points.chunks(rows * features).map(|chunk| scope.spawn(move || part(chunk))).collect();
+        let joined = working.into_iter().map(|w| w.join().unwrap_or(Err(Error::Shape { what: WHAT, found: 0, wanted: rows })));
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    let mut all = ClusterSums::new(centroids.clusters(), features);
+    parts.iter().try_for_each(|p| all.merge(p))?;
+    Ok(all)
+}
+
 fn check(points: &[f64], initial: &Centroids, options: &Options) -> Result<()> {
     let features = initial.features();
     let rows = points.len() / features;
@@ -316,6 +337,19 @@ mod tests {
         assert_eq!((cut.iterations, cut.converged), (1, false));
         assert_eq!(cut.centroids.values(), [0.0, 7.2]);
         assert_eq!(cut.labels, [0, 0, 0, 1, 1, 1]);
+        Ok(())
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() -> Result<()> {
+        let points: Vec<f64> = (0..303u64).map(|i| (i * 7919 % 101) as f64 * 0.37 + 1e9 * (i % 3) as f64).collect();
+        let centroids = Centroids::new(3, points[..12].to_vec())?;
+        let one = sums_in_memory(&points, &centroids, 1)?;
+        for threads in [2, 3, 7, 500] {
+            let many = sums_in_memory(&points, &centroids, threads)?;
+            assert_eq!((many.counts(), many.inertia()), (one.counts(), one.inertia()));
+            assert_eq!(update(&centroids, many, &[])?, update(&centroids, one.clone(), &[])?);
+        }
         Ok(())
     }
 

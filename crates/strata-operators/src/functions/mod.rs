@@ -8,6 +8,7 @@ mod dates;
 mod distinct;
 mod exact;
 mod first;
+mod hash;
 mod kmeans;
 mod mean;
 mod mode;
@@ -24,12 +25,13 @@ use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+pub use hash::HASH64;
 pub use prn::{SecretResolver, key_bytes, permanent_random_number, set_secret_resolver};
 
 /// Every scalar function of ours, in the order of their names' files.
 #[must_use]
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    [money::functions(), dates::functions(), zones::functions(), prn::functions(), kmeans::functions()]
+    [money::functions(), dates::functions(), zones::functions(), prn::functions(), kmeans::functions(), hash::functions()]
         .into_iter()
         .flatten()
         .map(|function| Arc::new(ScalarUDF::from(function)))
