@@ -1,5 +1,6 @@
-//! What the API and the leader share: the store, a bell for the queue and for cancels, and live progress. Never stores progress.
+//! What the API and the leader share: the store, a bell for the queue and for cancels, live progress, and how old runs are. Never stores progress.
 
+use crate::ages::Ages;
 use serde::Serialize;
 use std::sync::Arc;
 use strata_store::{Event, RunStore};
@@ -14,6 +15,8 @@ pub struct Hub {
     pub store: Arc<dyn RunStore>,
     /// Rings when a run was created, resumed or asked to stop: the leader looks.
     pub bell: Notify,
+    /// How long runs have been at work.
+    pub(crate) ages: Ages,
     news: broadcast::Sender<News>,
 }
 
@@ -57,7 +60,7 @@ pub struct Progress {
 impl Hub {
     /// A hub over `store`.
     pub fn new(store: Arc<dyn RunStore>) -> Self {
-        Self { store, bell: Notify::new(), news: broadcast::channel(NEWS_MAX).0 }
+        Self { store, bell: Notify::new(), ages: Ages::default(), news: broadcast::channel(NEWS_MAX).0 }
     }
 
     /// Tells whoever watches.

@@ -3,6 +3,7 @@
 use crate::hub::{Hub, News, Progress as Far, What};
 use async_trait::async_trait;
 use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use strata_engine::{Error, Event, Finished, Journal, Progress, RunReport};
 use strata_store::{Change, Fence, NewEvent, StepRecord};
@@ -17,13 +18,23 @@ pub(crate) struct Ledger {
     run_id: String,
     /// The last event that watchers were told.
     told: tokio::sync::Mutex<u64>,
+    /// How many commits were told.
+    committed: AtomicUsize,
     far: Mutex<Far>,
     lines: Mutex<Vec<(String, String)>>,
 }
 
 impl Ledger {
     pub(crate) fn new(hub: Arc<Hub>, fence: Fence, run_id: String) -> Self {
-        Self { hub, fence, run_id, told: tokio::sync::Mutex::new(0), far: Mutex::default(), lines: Mutex::default() }
+        Self {
+            hub,
+            fence,
+            run_id,
+            told: tokio::sync::Mutex::new(0),
+            committed: AtomicUsize::new(0),
+            far: Mutex::default(),
+            lines: Mutex::default(),
+        }
     }
 
     /// Keeps the pinned files of the run.
@@ -116,7 +127,9 @@ impl Journal for Ledger {
 
     async fn report(&self, report: &RunReport) -> Result<(), Error> {
         let committed: Vec<&str> = report.outputs.iter().filter(|o| o.committed).map(|o| o.name.as_str()).collect();
-        let body = json!({"state": report.state, "committed": committed});
+        // Each is told once: all of them with every event would be a square of their number in a log that only grows.
+        let told = self.committed.swap(committed.len(), Ordering::Relaxed);
+        let body = json!({"state": report.state, "committed": committed.get(told..).unwrap_or_default()});
         let events = vec![NewEvent { kind: "report".into(), body }];
         self.keep(Change { events, report: value(report), ..Default::default() }).await
     }

@@ -1,5 +1,6 @@
 //! The run API with Ballista's scheduler embedded. Never runs a task itself.
 
+mod ages;
 pub mod api;
 pub mod body;
 pub mod cluster;

@@ -12,8 +12,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::metrics::Count;
 use futures::TryStreamExt;
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -44,6 +44,7 @@ const CSV_ROWS: usize = 1024;
 /// What it takes to write one file.
 pub(crate) struct FileJob {
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) folder: Path,
     pub(crate) path: Path,
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
@@ -78,6 +79,7 @@ pub(crate) async fn write_file(mut job: FileJob, mut input: SendableRecordBatchS
             return Err(error);
         }
     };
+    check_not_overtaken(&job).await?;
     job.bytes.add(bytes);
     let receipt = Receipt {
         path: job.name,
@@ -87,6 +89,42 @@ pub(crate) async fn write_file(mut job: FileJob, mut input: SendableRecordBatchS
         columns: job.stats.finish()?,
     };
     Ok(Some(Receipt::to_batch(&[receipt]).map_err(|error| DataFusionError::Internal(error.to_string()))?))
+}
+
+/// Removes the file again if its folder was published meanwhile without it, by this attempt or a later one: then this task was given up while
+/// nobody could reach it, and readers take every file of the folder. Errors: `Execution` if so.
+// INVARIANT: the file is there before this looks for the manifest, and a committer looks for unlisted files after it made the manifest: one of
+// the two sees the other.
+async fn check_not_overtaken(job: &FileJob) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Published {
+        files: Vec<Named>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Named {
+        path: String,
+    }
+    let manifest = match job.store.get(&job.folder.clone().join("_manifest.json")).await {
+        Ok(found) => found.bytes().await.map_err(store_error)?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(store_error(error)),
+    };
+    let published: Published = serde_json::from_slice(&manifest).map_err(|error| DataFusionError::Internal(error.to_string()))?;
+    let latest = published.files.iter().filter_map(|file| attempt(&file.path)).max();
+    // A later attempt may write a table again that is published already: its committer finds that out.
+    if published.files.iter().any(|file| file.path == job.name) || attempt(&job.name) > latest {
+        return Ok(());
+    }
+    match job.store.delete(&job.path).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+        Err(error) => return Err(store_error(error)),
+    }
+    Err(DataFusionError::Execution(format!("`{}` was published without `{}`: this task was given up", job.folder, job.name)))
+}
+
+/// The number of the attempt in the name of a file; `None` where the attempt is no number.
+fn attempt(name: &str) -> Option<u32> {
+    name.strip_prefix("part-a")?.split('-').next()?.parse().ok()
 }
 
 async fn fill(job: &mut FileJob, sink: &mut Option<Sink>, input: &mut SendableRecordBatchStream) -> Result<()> {

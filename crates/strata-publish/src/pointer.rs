@@ -112,6 +112,8 @@ impl PointerTable {
             Created::Found(earlier) => earlier,
             Created::New => manifest,
         };
+        // INVARIANT: looked for after the manifest is there: a task that ends later sees the manifest and removes its file itself.
+        let present = self.sizes(&folder).await?;
         self.remove_unlisted(&folder, listed, &present).await?;
         if let Created::Found(earlier) = &found {
             self.check_same(earlier, manifest)?;

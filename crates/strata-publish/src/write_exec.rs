@@ -111,7 +111,8 @@ impl WriteExec {
         let consumer = MemoryConsumer::new(format!("WriteExec[{partition}]"));
         Ok(FileJob {
             store,
-            path: root.join(name.as_str()),
+            path: root.clone().join(name.as_str()),
+            folder: root,
             name,
             schema: Arc::clone(&self.stored),
             hasher: ContentHasher::try_new(&self.stored)?,

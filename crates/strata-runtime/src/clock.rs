@@ -32,3 +32,34 @@ pub fn run_id() -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
     format!("{}-{}", now().format("%Y%m%dT%H%M%S"), &random[..8])
 }
+
+/// Whether a name has the form of what [`run_id`] makes.
+pub fn is_run_id(name: &str) -> bool {
+    let fits = |i: usize, b: u8| match i {
+        8 => b == b'T',
+        15 => b == b'-',
+        0..15 => b.is_ascii_digit(),
+        _ => b.is_ascii_hexdigit() && !b.is_ascii_uppercase(),
+    };
+    name.len() == 24 && name.bytes().enumerate().all(|(i, b)| fits(i, b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_are_known_by_their_form() {
+        assert!(is_run_id(&run_id()) && is_run_id("20260101T063000-9f3c21aa"));
+        for other in [
+            "",
+            "20260101T063000-9f3c21a",
+            "20260101T063000-9F3C21AA",
+            "20260101-063000-9f3c21aa",
+            "customers",
+            "2026010éT63000-9f3c21aa",
+        ] {
+            assert!(!is_run_id(other), "{other}");
+        }
+    }
+}

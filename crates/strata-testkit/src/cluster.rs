@@ -18,7 +18,10 @@ pub struct LocalCluster {
     api: u16,
     workers_port: u16,
     environment: Vec<(String, String)>,
+    coordinator_environment: Vec<(String, String)>,
+    worker_environment: Vec<(String, String)>,
     extra: Vec<String>,
+    worker_arguments: Vec<String>,
     coordinator: Option<Child>,
     workers: Vec<Worker>,
 }
@@ -38,8 +41,14 @@ pub struct ClusterSpec {
     pub work: Option<String>,
     /// Environment of every process.
     pub environment: Vec<(String, String)>,
+    /// More environment of the coordinator alone.
+    pub coordinator_environment: Vec<(String, String)>,
+    /// More environment of the workers alone.
+    pub worker_environment: Vec<(String, String)>,
     /// More arguments of the coordinator.
     pub coordinator_arguments: Vec<String>,
+    /// More arguments of each worker.
+    pub worker_arguments: Vec<String>,
 }
 
 impl LocalCluster {
@@ -53,7 +62,10 @@ impl LocalCluster {
             api: free_port(),
             workers_port: free_port(),
             environment: spec.environment,
+            coordinator_environment: spec.coordinator_environment,
+            worker_environment: spec.worker_environment,
             extra: spec.coordinator_arguments,
+            worker_arguments: spec.worker_arguments,
             coordinator: None,
             workers: vec![],
         };
@@ -73,6 +85,11 @@ impl LocalCluster {
         format!("http://127.0.0.1:{}", self.api)
     }
 
+    /// The port that workers report to.
+    pub fn workers_port(&self) -> u16 {
+        self.workers_port
+    }
+
     /// Folder of everything.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -81,6 +98,7 @@ impl LocalCluster {
     /// Starts the coordinator (again), at the same ports.
     pub fn start_coordinator(&mut self) {
         let mut command = self.command();
+        command.envs(self.coordinator_environment.iter().map(|(k, v)| (k, v)));
         command.args(["coordinator", "--listen", &format!("127.0.0.1:{}", self.api)]);
         command.args(["--workers-listen", &format!("127.0.0.1:{}", self.workers_port)]);
         command.args(["--store", &self.store, "--work", &self.work]).args(&self.extra);
@@ -91,8 +109,9 @@ impl LocalCluster {
     /// Starts a worker (again).
     pub fn start_worker(&mut self, i: usize) {
         let mut command = self.command();
+        command.envs(self.worker_environment.iter().map(|(k, v)| (k, v)));
         command.args(["worker", "--slots", "1", "--coordinator", &format!("127.0.0.1:{}", self.workers_port)]);
-        command.arg("--work-dir").arg(self.dir.join(format!("worker-{i}")));
+        command.arg("--work-dir").arg(self.dir.join(format!("worker-{i}"))).args(&self.worker_arguments);
         self.workers[i].child = Some(spawn(command, &self.dir.join(format!("worker-{i}.log"))));
     }
 
@@ -114,6 +133,34 @@ impl LocalCluster {
     /// The process id of the coordinator.
     pub fn coordinator_pid(&self) -> u32 {
         self.coordinator.as_ref().map_or(0, Child::id)
+    }
+
+    /// The exit code of a worker that was told to end; waits for it.
+    pub fn ended_worker(&mut self, i: usize) -> Option<i32> {
+        ended(&mut self.workers[i].child)
+    }
+
+    /// The exit code of the coordinator that was told to end; waits for it.
+    pub fn ended_coordinator(&mut self) -> Option<i32> {
+        ended(&mut self.coordinator)
+    }
+
+    /// Folder that a worker keeps its pieces of exchanges in: a folder a plan, below it one a stage.
+    pub fn exchange(&self, i: usize) -> PathBuf {
+        self.dir.join(format!("worker-{i}/strata-worker/exchange"))
+    }
+
+    /// What the coordinator has said so far.
+    pub fn coordinator_log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("coordinator.log")).unwrap_or_default()
+    }
+
+    /// The events of a run after `after`, as they happen, until the run has ended or the coordinator is gone.
+    pub fn watch(&self, run: &str, after: u64) -> Watch {
+        use std::io::{BufRead, BufReader, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.api)).unwrap();
+        write!(stream, "GET /v1/runs/{run}:watch?after_seq={after} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        Watch { lines: BufReader::new(stream).lines() }
     }
 
     /// Waits until a worker is there.
@@ -163,6 +210,26 @@ impl LocalCluster {
     }
 }
 
+/// The events of a run, as JSON; progress, which is no event, is left out.
+pub struct Watch {
+    lines: std::io::Lines<std::io::BufReader<std::net::TcpStream>>,
+}
+
+impl Iterator for Watch {
+    type Item = serde_json::Value;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let line = self.lines.next()?.ok()?;
+            let Some(event) = line.strip_prefix("data:").and_then(|data| serde_json::from_str(data).ok()) else { continue };
+            let event: serde_json::Value = event;
+            if event["seq"].as_u64().is_some_and(|seq| seq > 0) {
+                return Some(event);
+            }
+        }
+    }
+}
+
 impl Drop for LocalCluster {
     fn drop(&mut self) {
         for i in 0..self.workers.len() {
@@ -185,12 +252,41 @@ fn kill(child: &mut Option<Child>) {
     }
 }
 
+fn ended(child: &mut Option<Child>) -> Option<i32> {
+    let mut child = child.take()?;
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if began.elapsed() > PATIENCE {
+            kill(&mut Some(child));
+            panic!("a process that was told to end goes on");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn wait(ready: impl Fn() -> bool, what: &str) {
     let began = Instant::now();
     while !ready() {
         assert!(began.elapsed() < PATIENCE, "{what} did not come up");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Sends a signal, e.g. `STOP` or `CONT`, to a process of the test.
+pub fn signal(pid: u32, name: &str) {
+    assert!(pid > 0, "no such process");
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    assert!(sent.success(), "SIG{name} could not be sent");
+}
+
+/// The most memory that a process has had resident so far, in bytes.
+pub fn peak_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_else(|e| panic!("process {pid}: {e}"));
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_else(|| panic!("no VmHWM in {status}"));
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or_else(|e| panic!("{line}: {e}")) * 1024
 }
 
 /// A port that is free, with the next one.

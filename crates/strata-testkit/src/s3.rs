@@ -127,15 +127,39 @@ impl S3Server {
         head.contains(" 200 ").then_some(body)
     }
 
+    /// The keys of all objects of a bucket below a folder, in order, not by way of S3.
+    pub fn keys(&self, bucket: &str, folder: &str) -> Vec<String> {
+        let (head, body) = self.filer("GET", bucket, &format!("{folder}/"), &[]);
+        assert!(head.contains(" 200 "), "{bucket}/{folder}: {head}");
+        let listed: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        assert!(listed["ShouldDisplayLoadMore"] != true, "{bucket}/{folder} holds more than is listed at once");
+        let root = format!("/buckets/{bucket}/");
+        let mut out = vec![];
+        for entry in listed["Entries"].as_array().into_iter().flatten() {
+            let key = entry["FullPath"].as_str().and_then(|p| p.strip_prefix(&root)).unwrap_or_default();
+            // The highest bit of a mode says that it is a folder; parts of uploads are no objects.
+            match entry["Mode"].as_u64().is_some_and(|mode| mode >> 31 & 1 == 1) {
+                _ if key.starts_with(".uploads") => {}
+                true => out.extend(self.keys(bucket, key)),
+                false => out.push(key.to_owned()),
+            }
+        }
+        out.sort();
+        out
+    }
+
     /// Asks the file system behind the buckets. Head and body of its answer.
     fn filer(&self, method: &str, bucket: &str, key: &str, body: &[u8]) -> (String, Vec<u8>) {
         let key: String = key
             .bytes()
             .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
             .collect();
-        let path = format!("/buckets/{bucket}/{}", key.replace("%2F", "/"));
+        let path = format!("/buckets/{bucket}/{}", key.replace("%2F", "/").trim_start_matches('/'));
+        // A folder is listed, an object given.
+        let query = if path.ends_with('/') { "?limit=100000" } else { "" };
         let head = format!(
-            "{method} {path} HTTP/1.0\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path}{query} HTTP/1.0\r\naccept: application/json\r\ncontent-type: application/octet-stream\r\n\
+             content-length: {}\r\n\r\n",
             body.len()
         );
         let mut answer = Vec::new();

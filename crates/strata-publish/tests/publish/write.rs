@@ -380,6 +380,31 @@ async fn receipts_become_a_published_table() {
     assert_eq!(missing.kind(), Kind::Unavailable);
 }
 
+/// A worker that stood still ends its task after the run was published without it.
+#[tokio::test]
+async fn a_task_that_was_overtaken_leaves_no_file_beside_a_published_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = rows(0, 100);
+    let attempt = |attempt: &str| WriteSpec { attempt: attempt.into(), ..spec(folder.path(), WriteFormat::Parquet) };
+    let written = |spec: WriteSpec| write(source(&[vec![all.clone()]], &all.schema()), spec);
+    let receipts = written(attempt("a2")).await.unwrap();
+    let schema = stored_schema(&all.schema()).unwrap();
+    let manifest = Manifest::new("c360", "r1", "2025-01-01", &schema, receipts).unwrap();
+    let store = object_store::local::LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+    let table = PointerTable::new(Arc::new(store), object_store::path::Path::default());
+    table.commit(&table.begin().await.unwrap(), &manifest).await.unwrap();
+    let published = run_files(folder.path());
+    let overtaken = written(attempt("a1")).await.unwrap_err();
+    assert!(overtaken.to_string().contains("given up"), "{overtaken}");
+    assert_eq!(run_files(folder.path()), published);
+    // A later attempt is not kept from writing what its committer then finds published.
+    let receipts = written(attempt("a3")).await.unwrap();
+    assert_eq!(run_files(folder.path()).len(), published.len() + 1);
+    let again = Manifest::new("c360", "r1", "2025-01-01", &schema, receipts).unwrap();
+    assert_eq!(table.commit(&table.begin().await.unwrap(), &again).await.unwrap().seq, 1);
+    assert_eq!(run_files(folder.path()), published);
+}
+
 #[test]
 fn the_hash_does_not_depend_on_how_text_is_held() {
     let hash = |array: ArrayRef| {

@@ -18,8 +18,10 @@ const NAME_CHARS_MAX: usize = 256;
 const REASON_CHARS_MAX: usize = 2000;
 /// Levels of nesting in a JSON value; deeper ones could be written but not read again (serde_json stops at 128).
 const JSON_DEPTH_MAX: usize = 100;
-/// A lease that lasts longer than a year is a mistake.
-const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// A lease that lasts longer is a mistake: nobody could follow a holder that died.
+const TTL_MAX: Duration = Duration::from_secs(600);
+/// The same in milliseconds.
+pub(crate) const TTL_MS_MAX: i64 = TTL_MAX.as_millis() as i64;
 
 /// Whether a run can be made of it. Errors: `Invalid`.
 pub(crate) fn check_new_run(run: &NewRun) -> Result<()> {
@@ -65,7 +67,7 @@ pub(crate) fn check_lease(name: &str, holder: &str) -> Result<()> {
 /// A time to live in whole milliseconds; 0: the lease has ended when it is granted. Errors: `Invalid`.
 pub(crate) fn ttl_ms(ttl: Duration) -> Result<i64> {
     let too_long =
-        || Error::Invalid("a lease cannot last longer than a year\n  help: give a time to live of seconds to minutes".into());
+        || Error::Invalid("a lease cannot last longer than ten minutes\n  help: give a time to live of seconds".into());
     if ttl > TTL_MAX {
         return Err(too_long());
     }

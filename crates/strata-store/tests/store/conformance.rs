@@ -65,7 +65,7 @@ pub(crate) const STATES: [RunState; 7] = [
 ];
 
 /// Longer than any test.
-pub(crate) const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_secs(300);
 
 pub(crate) fn new_run(run_id: &str) -> NewRun {
     NewRun { run_id: run_id.into(), pipeline: "customers".into(), request_id: None, body: json!({"as_of": "2026-01-01"}) }
