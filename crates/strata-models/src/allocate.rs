@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use allot::{Allotment, Design, Shortage, Size, allot, rows_for_precision};
 pub use error::Error;
 pub use methods::{Method, Stratum};
+pub(crate) use optimum::optimum_and_scale;
 pub use optimum::{Bounded, optimum};
 
 use crate::{Error as Refused, Result};
@@ -190,7 +191,7 @@ fn keep(quotas: &[u64], lower: &[u64], upper: &[u64]) -> (Vec<u64>, Vec<bool>) {
 }
 
 /// Σ lower ≤ `n` ≤ Σ upper. The rows, which sum to `n`, and which strata were fixed at a bound.
-fn rebalance(n: u64, shares: &[u64], lower: &[u64], upper: &[u64]) -> (Vec<u64>, Vec<bool>) {
+pub(crate) fn rebalance(n: u64, shares: &[u64], lower: &[u64], upper: &[u64]) -> (Vec<u64>, Vec<bool>) {
     let mut rows = vec![0; shares.len()];
     let mut is_fixed = vec![false; shares.len()];
     loop {

@@ -229,12 +229,26 @@ pub enum Error {
         /// What it must be.
         wanted: &'static str,
     },
+    /// A computation that comes to no end.
+    #[error("{what} came to no end in {steps} steps; report it with the numbers that were given")]
+    Stuck {
+        /// What was computed.
+        what: &'static str,
+        /// Steps made.
+        steps: usize,
+    },
     /// Strata could not be allocated.
     #[error(transparent)]
     Allocate(#[from] crate::allocate::Error),
+    /// Weights could not be calibrated.
+    #[error(transparent)]
+    Calibrate(#[from] crate::calibrate::Error),
     /// Nobody could be drawn.
     #[error(transparent)]
     Draw(#[from] crate::draw::Error),
+    /// Quotas that make no sense.
+    #[error(transparent)]
+    Quota(#[from] crate::quota::Error),
     /// A score that RFM does not have.
     #[error("the RFM score {r}{f}{m} is outside 1 to 5")]
     Score {
@@ -262,7 +276,9 @@ impl Error {
             | Error::MarginTotals { .. }
             | Error::TooFewPoints { .. } => Kind::Invalid,
             Error::Allocate(error) => error.kind(),
+            Error::Calibrate(error) => error.kind(),
             Error::Draw(error) => error.kind(),
+            Error::Quota(error) => error.kind(),
             Error::NoRows
             | Error::Value { .. }
             | Error::AbsentLevel { .. }
@@ -272,9 +288,12 @@ impl Error {
             | Error::BaseWeight { .. }
             | Error::NotConverged { .. }
             | Error::Feature { .. } => Kind::Contract,
-            Error::Corrupt { .. } | Error::Shape { .. } | Error::TileTotal { .. } | Error::TooManyRows | Error::Score { .. } => {
-                Kind::Internal
-            }
+            Error::Corrupt { .. }
+            | Error::Shape { .. }
+            | Error::TileTotal { .. }
+            | Error::Stuck { .. }
+            | Error::TooManyRows
+            | Error::Score { .. } => Kind::Internal,
         }
     }
 }

@@ -4,14 +4,18 @@
 //! on the order or the grouping in which the summaries arrived.
 
 mod error;
+mod lp;
+mod matrix;
 mod reader;
 
 pub mod allocate;
+pub mod calibrate;
 pub mod draw;
 pub mod exact;
 pub mod kmeans;
 pub mod ntile;
 pub mod prn;
+pub mod quota;
 pub mod rake;
 pub mod rfm;
 

@@ -29,10 +29,17 @@ pub struct Bounded<'a> {
 /// Source: Stenger & Gabler 2005 (box-constrained Neyman allocation).
 pub fn optimum(problem: &Bounded<'_>) -> Result<Vec<f64>> {
     check(problem)?;
+    Ok(optimum_and_scale(problem).0)
+}
+
+/// The optimum of a checked problem, and its λ: where all are at a bound, one that keeps them there. A total below the lowers
+/// gives the lowers.
+pub(crate) fn optimum_and_scale(problem: &Bounded<'_>) -> (Vec<f64>, f64) {
     let strata = problem.weights.len();
     let cost = |h: usize| problem.costs.get(h).copied().unwrap_or(1.0);
     let mut rows = problem.lower.to_vec();
     let mut is_fixed: Vec<bool> = (0..strata).map(|h| problem.weights[h] == 0.0).collect();
+    let mut scale = 1.0;
     loop {
         let (mut left, mut shares) = (Sum::new(), Sum::new());
         left.add(problem.total);
@@ -45,9 +52,9 @@ pub fn optimum(problem: &Bounded<'_>) -> Result<Vec<f64>> {
         }
         let shares = shares.value();
         if shares == 0.0 {
-            return Ok(rows);
+            return (rows, scale);
         }
-        let scale = left.value().max(0.0) / shares;
+        scale = left.value().max(0.0) / shares;
         let (mut lack, mut excess) = (Sum::new(), Sum::new());
         for h in (0..strata).filter(|&h| !is_fixed[h]) {
             let quota = scale * problem.weights[h];
@@ -64,7 +71,7 @@ pub fn optimum(problem: &Bounded<'_>) -> Result<Vec<f64>> {
             is_fixed[h] = (quota < problem.lower[h] && lack >= excess) || (quota > problem.upper[h] && excess >= lack);
         }
         if lack == 0.0 && excess == 0.0 {
-            return Ok(rows);
+            return (rows, scale);
         }
     }
 }

@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 mod allocation;
+mod calibrating;
 mod drawing;
 mod kmeans;
 mod raking;
