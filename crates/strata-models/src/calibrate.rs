@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use distance::Distance;
 pub use error::Error;
+pub(crate) use nearest::{Nearest, nearest};
 
 use crate::{Result, exact::Sum, matrix};
 
@@ -102,7 +103,7 @@ pub fn calibrate(problem: &Problem<'_>) -> Result<Calibrated> {
     match newton::solve(problem, &bounds)? {
         newton::End::Met(state) => Ok(describe(problem, &bounds, *state)),
         newton::End::Unmet { iterations, worst, relative } => {
-            let nearest = nearest::nearest(problem, &bounds)?;
+            let nearest = nearest(problem, &bounds)?;
             if nearest.relative > problem.tolerance.max(1e-9) {
                 return Err(Error::Infeasible {
                     total: problem.totals[nearest.worst].name.clone(),
@@ -118,7 +119,7 @@ pub fn calibrate(problem: &Problem<'_>) -> Result<Calibrated> {
 }
 
 /// The least and greatest ratio of each row.
-type Bounds = Vec<(f64, f64)>;
+pub(crate) type Bounds = Vec<(f64, f64)>;
 
 impl Problem<'_> {
     fn measures_of(&self, row: usize) -> &[f64] {

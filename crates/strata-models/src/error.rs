@@ -199,6 +199,23 @@ pub enum Error {
         /// |achieved − target| / target.
         relative: f64,
     },
+    /// Margins that no weights within limits meet.
+    #[error(
+        "no weights within the limits meet the margins: at best level `{level}` of margin `{margin}` is at {achieved} \
+         for a target of {target} ({relative:.2e} off); widen the limits or merge small levels"
+    )]
+    MarginsInfeasible {
+        /// The margin of the level with the greatest relative miss.
+        margin: String,
+        /// The level.
+        level: String,
+        /// Its target.
+        target: f64,
+        /// What comes nearest.
+        achieved: f64,
+        /// The least possible greatest relative miss.
+        relative: f64,
+    },
     /// A feature that is NaN or infinite.
     #[error("feature {feature} of point {point} is {value}; features must be finite: fill or filter nulls first")]
     Feature {
@@ -249,6 +266,9 @@ pub enum Error {
     /// Quotas that make no sense.
     #[error(transparent)]
     Quota(#[from] crate::quota::Error),
+    /// Weights could not be adjusted or trimmed.
+    #[error(transparent)]
+    Weights(#[from] crate::weights::Error),
     /// A score that RFM does not have.
     #[error("the RFM score {r}{f}{m} is outside 1 to 5")]
     Score {
@@ -279,6 +299,7 @@ impl Error {
             Error::Calibrate(error) => error.kind(),
             Error::Draw(error) => error.kind(),
             Error::Quota(error) => error.kind(),
+            Error::Weights(error) => error.kind(),
             Error::NoRows
             | Error::Value { .. }
             | Error::AbsentLevel { .. }
@@ -287,6 +308,7 @@ impl Error {
             | Error::UntargetedLevel { .. }
             | Error::BaseWeight { .. }
             | Error::NotConverged { .. }
+            | Error::MarginsInfeasible { .. }
             | Error::Feature { .. } => Kind::Contract,
             Error::Corrupt { .. }
             | Error::Shape { .. }

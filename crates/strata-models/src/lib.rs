@@ -1,4 +1,4 @@
-//! The solvers: exact sums, equal-group cuts, allocation, draws, raking, k-means, RFM. Every model of Strata is
+//! The solvers: exact sums, equal-group cuts, allocation, draws, quotas, weights, k-means, RFM. Every model of Strata is
 //! summarise → solve → apply; this crate is the *solve* in the middle, on small arrays, on the coordinator.
 //! It never reads data, never looks at a clock and never draws a random number, and no result of it depends
 //! on the order or the grouping in which the summaries arrived.
@@ -18,5 +18,6 @@ pub mod prn;
 pub mod quota;
 pub mod rake;
 pub mod rfm;
+pub mod weights;
 
 pub use error::{Error, Kind, Result};

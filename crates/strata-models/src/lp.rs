@@ -320,8 +320,9 @@ mod tests {
         ) {
             let rows: Vec<f64> = from.iter().chain(&to).map(|&x| f64::from(x)).collect();
             let columns: Vec<Column> = (0..12)
-                .map(|j| Column {
-                    cost: f64::from(costs[j]), lower: 0.0, upper: f64::from(caps[j]), entries: vec![(j / 4, 1.0), (3 + j % 4, 1.0)],
+                .map(|j| {
+                    let entries = vec![(j / 4, 1.0), (3 + j % 4, 1.0)];
+                    Column { cost: f64::from(costs[j]), lower: 0.0, upper: f64::from(caps[j]), entries }
                 })
                 .collect();
             match minimise(&Program { rows: rows.clone(), columns: columns.clone() })? {

@@ -1,14 +1,18 @@
 //! Raking: weights that meet several margins at once, by iterative proportional fitting on collapsed cells. It never
 //! sees a row: rows are summed to cells before, and multiplied by their cell's factor after.
 
+mod curve;
 mod diagnostics;
 mod problem;
+mod within;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, exact::Sum};
+pub use curve::{CapPoint, Spread, cap_curve};
 pub use diagnostics::{WeightDiagnostics, weight_diagnostics};
 use problem::Problem;
+pub use within::{least_miss, rake_within};
 
 /// One level of a margin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

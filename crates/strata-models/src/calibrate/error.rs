@@ -61,7 +61,8 @@ pub enum Error {
     LogitWeights,
     /// Limits that leave a row no weight.
     #[error(
-        "no weight of row {row}, base weight {weight}, meets both the ratio limits and the weight limits {min} to {max}; widen them"
+        "row {row}, base weight {weight}, has no weight within both the ratio limits and the weight limits {min} to {max}; \
+         widen them"
     )]
     WeightLimits {
         /// Position of the row.

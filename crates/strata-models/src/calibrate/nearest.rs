@@ -7,15 +7,15 @@ use crate::lp::{Column, Outcome, Program, minimise};
 use crate::{Error, Result};
 
 /// The weights within the limits whose greatest relative miss is least.
-pub(super) struct Nearest {
-    pub(super) relative: f64,
-    pub(super) worst: usize,
-    pub(super) achieved: f64,
+pub(crate) struct Nearest {
+    pub(crate) relative: f64,
+    pub(crate) worst: usize,
+    pub(crate) achieved: f64,
 }
 
 /// First the least greatest miss, then, with no miss above it, the least sum of misses: so only totals that must be missed
 /// by so much are.
-pub(super) fn nearest(problem: &Problem<'_>, bounds: &Bounds) -> Result<Nearest> {
+pub(crate) fn nearest(problem: &Problem<'_>, bounds: &Bounds) -> Result<Nearest> {
     let least = least_miss(problem, bounds)?;
     let scales = problem.scales();
     let mut columns = ratios(problem, bounds, |j| vec![(j, 1.0)]);

@@ -193,7 +193,7 @@ proptest! {
     ) {
         let margins = [named("a", &cut(total, &[a])), named("b", &cut(total, &b))];
         let eligible: Vec<Cell> =
-            (0..6).map(|i| Cell { codes: vec![i / 3, i % 3], supply: supply[i as usize] }).filter(|cell| cell.supply > 0).collect();
+            (0u32..6).map(|i| Cell { codes: vec![i / 3, i % 3], supply: supply[i as usize] }).filter(|c| c.supply > 0).collect();
         agrees_with_all_plans(&margins, &eligible)?;
     }
 

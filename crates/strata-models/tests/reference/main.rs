@@ -17,6 +17,7 @@ mod drawing;
 mod kmeans;
 mod raking;
 mod rfm;
+mod weighting;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
