@@ -263,6 +263,9 @@ pub enum Error {
     /// Nobody could be drawn.
     #[error(transparent)]
     Draw(#[from] crate::draw::Error),
+    /// An estimate has no standard error.
+    #[error(transparent)]
+    Estimate(#[from] crate::estimate::Error),
     /// Quotas that make no sense.
     #[error(transparent)]
     Quota(#[from] crate::quota::Error),
@@ -298,6 +301,7 @@ impl Error {
             Error::Allocate(error) => error.kind(),
             Error::Calibrate(error) => error.kind(),
             Error::Draw(error) => error.kind(),
+            Error::Estimate(error) => error.kind(),
             Error::Quota(error) => error.kind(),
             Error::Weights(error) => error.kind(),
             Error::NoRows

@@ -11,6 +11,7 @@ mod reader;
 pub mod allocate;
 pub mod calibrate;
 pub mod draw;
+pub mod estimate;
 pub mod exact;
 pub mod kmeans;
 pub mod ntile;
@@ -18,6 +19,7 @@ pub mod prn;
 pub mod quota;
 pub mod rake;
 pub mod rfm;
+pub mod waves;
 pub mod weights;
 
 pub use error::{Error, Kind, Result};

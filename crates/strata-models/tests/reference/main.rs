@@ -14,9 +14,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 mod allocation;
 mod calibrating;
 mod drawing;
+mod estimating;
 mod kmeans;
 mod raking;
 mod rfm;
+mod waves;
 mod weighting;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
