@@ -234,6 +234,19 @@ pub enum Error {
         /// Points there are.
         points: usize,
     },
+    /// People who stay in groups that are too small.
+    #[error(
+        "{people} people stay in groups of fewer than {k} even after the coarsest step of every ladder, and at most {most} \
+         may be left out; declare coarser steps, export fewer columns, or raise `suppress_max`"
+    )]
+    Anonymity {
+        /// The least size of a group.
+        k: u64,
+        /// The fewest people below it over all coarsenings.
+        people: u64,
+        /// People who may be left out.
+        most: u64,
+    },
     /// A number of an array outside its range.
     #[error("{what} {index} is {value}; {wanted}")]
     Value {
@@ -306,6 +319,7 @@ impl Error {
             Error::Weights(error) => error.kind(),
             Error::NoRows
             | Error::Value { .. }
+            | Error::Anonymity { .. }
             | Error::AbsentLevel { .. }
             | Error::ZeroTarget { .. }
             | Error::NullLevel { .. }

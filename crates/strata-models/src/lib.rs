@@ -10,6 +10,7 @@ mod reader;
 
 pub mod allocate;
 pub mod calibrate;
+pub mod disclosure;
 pub mod draw;
 pub mod estimate;
 pub mod exact;
