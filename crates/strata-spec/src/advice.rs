@@ -3,6 +3,9 @@
 /// Said wherever YAML took an SQL expression apart.
 pub(crate) const QUOTE: &str = "quote this, or use `|` and put it on a line of its own";
 
+/// Said where it may be that an SQL expression is at fault.
+pub(crate) const EXPRESSION: &str = "if this is an expression: quote this, or use `|` and put it on a line of its own";
+
 /// Characters with a meaning in YAML at the start of a value.
 const MARKS: &[char] = &['\'', '"', '-', '[', ']', '{', '}', '%', '@', '`', '!', '&', '*', '|', '>', '?', ','];
 
@@ -33,6 +36,9 @@ pub(crate) fn for_syntax(info: &str, line: &str) -> String {
     if info.contains("quoted scalar") && !info.contains("trailing") {
         return "the quote opened here is never closed; lines of a quoted text must be indented".to_owned();
     }
+    if info.contains("trailing content") && line.contains('{') && line.contains(',') {
+        return format!("inside `{{…}}` and `[…]` a comma ends the value, and a quote must be all of it; {EXPRESSION}");
+    }
     if let Some(value) = trapped(line) {
         return match value.chars().next().filter(|c| MARKS.contains(c)) {
             Some(mark) => {
@@ -44,7 +50,7 @@ pub(crate) fn for_syntax(info: &str, line: &str) -> String {
     if info.contains("indent") || info.contains("expected key") || info.contains("block collection") {
         return "check the indentation of this line and of the one above it".to_owned();
     }
-    format!("check brackets, quotes and indentation here; if this is an expression: {QUOTE}")
+    format!("check brackets, quotes and indentation here; {EXPRESSION}")
 }
 
 /// The value in a line that YAML may have misread as something else than text.

@@ -1,4 +1,5 @@
-//! What sections say about each other: names that must exist, and names that must not exist twice. Never parses SQL, never needs data.
+//! What sections say about each other: names that must exist, and names that must not exist twice. Never parses SQL, never needs
+//! data.
 
 mod outputs;
 mod people;
@@ -7,7 +8,7 @@ mod sources;
 
 use crate::codes;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::pipeline::{Block, Pipeline};
+use crate::pipeline::{Block, Pipeline, Source};
 use crate::problems::{Problems, shown};
 use crate::text::{Name, Span};
 use crate::tree::{Node, Value};
@@ -27,8 +28,19 @@ struct Section {
 }
 
 /// Holds every section against the others.
-pub(crate) fn check(pipeline: &Pipeline, declared: &Declared, problems: &mut Problems) {
-    let world = World { pipeline, declared, columns: Columns::of(pipeline, declared, problems) };
+pub(crate) fn check<'a>(pipeline: &'a Pipeline, declared: &'a Declared, problems: &mut Problems) {
+    let of_source = |s: &'a Source| {
+        let derived = s.derive.iter().map(|(n, _)| n.as_str());
+        (s.name.as_str(), s.columns.iter().map(|c| c.name.as_str()).chain(derived).collect())
+    };
+    let aliases = pipeline.sources.iter().flat_map(|s| &s.references).map(|r| r.alias.as_str());
+    let world = World {
+        pipeline,
+        declared,
+        columns: Columns::of(pipeline, declared, problems),
+        own: pipeline.sources.iter().filter(|s| !s.columns.is_empty()).map(of_source).collect(),
+        relations: aliases.chain(declared.texts("sources")).collect(),
+    };
     declared.no_name_twice(problems);
     sources::check(&world, problems);
     people::check(&world, problems);
@@ -41,6 +53,10 @@ struct World<'a> {
     pipeline: &'a Pipeline,
     declared: &'a Declared,
     columns: Columns<'a>,
+    /// Declared columns of each source that declares any, and those it derives.
+    own: HashMap<&'a str, HashSet<&'a str>>,
+    /// Sources, and the names that references give them.
+    relations: HashSet<&'a str>,
 }
 
 /// Attributes and segment columns, by entity.
@@ -58,7 +74,7 @@ impl Declared {
             let node =
                 path.iter().fold(start, |node, key| node?.entries().iter().find(|e| e.key.value == **key).map(|e| &e.value));
             let names: Vec<Name> = node.map(Node::entries).unwrap_or_default().iter().map(|e| e.key.clone()).collect();
-            let unreadable = node.is_some_and(|n| matches!(n.value, Value::Refused));
+            let unreadable = node.is_some_and(|n| !matches!(n.value, Value::Map(_)));
             Section { set: names.iter().map(|n| n.value.clone()).collect(), names, unreadable }
         };
         let mut sections = HashMap::new();
@@ -146,7 +162,10 @@ impl World<'_> {
     fn must_be(&self, name: &Name, section: &'static str, code: Code, kind: &str, problems: &mut Problems) -> bool {
         let known = name.value.is_empty() || self.declared.has(section, &name.value);
         if !known {
-            let help = problems.known_help(&name.value, section, &self.declared.texts(section));
+            let help = match problems.may_look_at(self.declared.names(section).len()) {
+                true => problems.known_help(&name.value, section, &self.declared.texts(section)),
+                false => format!("name one of `{section}`; mend the first problems and check again"),
+            };
             let message = format!("there is no {kind} `{}`", shown(&name.value));
             problems.add(Diagnostic::error(code, name.span, message).help(help));
         }
@@ -181,13 +200,21 @@ impl World<'_> {
             return;
         }
         if !self.columns.has(entity, &name.value) && !self.declared.has("segments", &name.value) {
-            let mut known = self.columns.of_entity(entity);
-            known.extend(self.declared.texts("segments"));
-            known.sort_unstable();
-            known.dedup();
-            let help = problems.known_help(&name.value, "attributes and segments", &known);
+            let made = self.columns.by_entity.get(entity).map_or(0, Vec::len);
+            let help = match problems.may_look_at(made + self.declared.names("segments").len()) {
+                true => self.columns_help(name, entity, problems),
+                false => "name an attribute or a segment column; mend the first problems and check again".to_owned(),
+            };
             let message = format!("`{}` is neither an attribute nor a segment column", shown(&name.value));
             problems.add(Diagnostic::error(codes::UNKNOWN_ATTRIBUTE, name.span, message).help(help));
         }
+    }
+
+    fn columns_help(&self, name: &Name, entity: &str, problems: &Problems) -> String {
+        let mut known = self.columns.of_entity(entity);
+        known.extend(self.declared.texts("segments"));
+        known.sort_unstable();
+        known.dedup();
+        problems.known_help(&name.value, "attributes and segments", &known)
     }
 }

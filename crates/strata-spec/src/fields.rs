@@ -5,6 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::language::{Form, Key, Shape};
 use crate::problems::{Problems, shown};
 use crate::read;
+use crate::similar::nearest;
 use crate::text::{Name, Span, Sql};
 use crate::tree::{Entry, Node, Value};
 use std::ops::RangeInclusive;
@@ -14,6 +15,8 @@ pub(crate) struct Fields<'a, 'p> {
     entries: &'a [Entry],
     seen: Vec<bool>,
     shape: &'static Shape,
+    /// Known keys that misspelt ones stand for: they are not missing as well.
+    meant: Vec<&'static str>,
     /// The mapping in messages: "source `orders`".
     pub(crate) what: String,
     /// Where a missing key is reported.
@@ -30,7 +33,10 @@ impl<'a, 'p> Fields<'a, 'p> {
             false => format!("{} `{}`", shape.what, shown(&owner.value)),
         };
         match &node.value {
-            Value::Map(entries) => Some(Self { entries, seen: vec![false; entries.len()], shape, what, owner: owner.span, p }),
+            Value::Map(entries) => {
+                let meant = meant(entries, shape, p);
+                Some(Self { entries, seen: vec![false; entries.len()], shape, meant, what, owner: owner.span, p })
+            }
             Value::Text(_) if node.is_null() => {
                 read::empty(node, &what, "a mapping", p);
                 None
@@ -50,11 +56,12 @@ impl<'a, 'p> Fields<'a, 'p> {
     /// From here on, the keys of `shape`: once it is known of which kind a mapping is.
     pub(crate) fn becomes(&mut self, shape: &'static Shape) {
         self.shape = shape;
+        self.meant = meant(self.entries, shape, self.p);
     }
 
-    /// True if the key is written.
+    /// True if the key is written, or misspelt.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|e| e.key.value == key)
+        self.entries.iter().any(|e| e.key.value == key) || self.meant.contains(&key)
     }
 
     /// True if the key is written with just this word.
@@ -147,6 +154,8 @@ impl<'a, 'p> Fields<'a, 'p> {
             if word.is_some_and(|word| self.p.not_yet(node.span, &format!("`{key}: {word}`"), words.instead)) {
                 return None;
             }
+            let listed = if words.now.is_empty() { words.later } else { words.now };
+            return read::word_of(node, &format!("`{key}`"), known, listed, self.p);
         }
         read::word(node, &format!("`{key}`"), known, self.p)
     }
@@ -222,4 +231,14 @@ impl<'a, 'p> Fields<'a, 'p> {
         let now: Vec<&str> = self.shape.keys.iter().filter(|k| k.later.is_none()).map(|k| k.name).collect();
         self.p.known_help_of(word, "allowed", &all, &now)
     }
+}
+
+/// Misspelt keys that are looked at in one mapping.
+const MEANT_MAX: usize = 8;
+
+/// The keys that unknown ones stand for.
+fn meant(entries: &[Entry], shape: &'static Shape, p: &Problems) -> Vec<&'static str> {
+    let unknown = entries.iter().map(|e| e.key.as_str()).filter(|k| shape.key(k).is_none() && k.len() <= 64);
+    let unknown = unknown.filter(|k| !shape.elsewhere.iter().any(|(word, _)| word == k)).take(MEANT_MAX);
+    unknown.filter(|_| p.may_look_at(shape.keys.len())).filter_map(|k| nearest(k, shape.keys.iter().map(|k| k.name))).collect()
 }

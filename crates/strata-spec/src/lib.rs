@@ -10,6 +10,7 @@ pub mod text;
 mod advice;
 mod check;
 mod fields;
+mod fmt;
 mod hints;
 mod language;
 mod places;
@@ -25,6 +26,7 @@ mod yaml;
 
 pub use codes::explain;
 pub use diagnostic::{Code, Diagnostic, Kind, Severity};
+pub use fmt::fmt;
 pub use hints::hints;
 pub use load::{Loaded, load, load_within};
 pub use pipeline::Pipeline;

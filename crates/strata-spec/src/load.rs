@@ -1,4 +1,5 @@
-//! The way in: a file's text → a checked pipeline, or everything that is wrong with it. Never reads the file, the clock or the environment.
+//! The way in: a file's text → a checked pipeline, or everything that is wrong with it. Never reads the file, the clock or the
+//! environment.
 
 use crate::check;
 use crate::codes;
@@ -21,8 +22,8 @@ use chrono_tz::Tz;
 pub struct Loaded {
     /// The pipeline: there if and only if no diagnostic is an error.
     pub pipeline: Option<Pipeline>,
-    /// The same as far as it could be read, if something is an error: to look for more that is wrong, never to run. Names and texts that
-    /// could not be read are empty.
+    /// The same as far as it could be read, if something is an error: to look for more that is wrong, never to run. Names and
+    /// texts that could not be read are empty.
     pub draft: Option<Pipeline>,
     /// Everything that is wrong, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
@@ -34,8 +35,8 @@ pub fn load(source: &SourceText, vars: &[(String, String)]) -> Loaded {
     load_within(source, vars, Reach::Version)
 }
 
-/// The same for as much of the language as `reach` says. What this version cannot run is typed, but a pipeline that holds any of it
-/// must not be run. Errors: none, as `load`.
+/// The same for as much of the language as `reach` says. What this version cannot run is typed, but a pipeline that holds any of
+/// it must not be run. Errors: none, as `load`.
 pub fn load_within(source: &SourceText, vars: &[(String, String)], reach: Reach) -> Loaded {
     let mut problems = Problems::new(reach);
     let pipeline = recover::tree(&source.text, &mut problems).and_then(|root| pipeline(root, vars, &mut problems));
@@ -159,23 +160,33 @@ pub(crate) fn as_of(node: &Node, zone: Tz, problems: &mut Problems) -> Option<As
         return Some(AsOf::Run);
     }
     let instant = DateTime::parse_from_rfc3339(written).ok().map(|t| t.with_timezone(&Utc)).or_else(|| local(written, zone));
-    match instant {
-        Some(instant) => Some(AsOf::Literal(Located::new(instant.trunc_subsecs(6), node.span))),
-        None => {
-            let help = "write `${run.as_of}`, `2026-01-15`, or `2026-01-15T00:00:00Z`; local times that a clock change skips do not exist";
-            read::bad_value(codes::BAD_INSTANT, node.span, format!("`{}` is not an instant", shown(written)), help, problems);
-            None
-        }
+    if let Some(instant) = instant {
+        return Some(AsOf::Literal(Located::new(instant.trunc_subsecs(6), node.span)));
     }
+    let (message, help) = match moment(written) {
+        Some(_) => (
+            format!("`{}` does not exist in {}: clocks skip it", shown(written), zone.name()),
+            "write a moment that exists, or one with an offset, such as `2026-01-15T00:00:00Z`",
+        ),
+        None => {
+            (format!("`{}` is not an instant", shown(written)), "write `${run.as_of}`, `2026-01-15`, or `2026-01-15T00:00:00Z`")
+        }
+    };
+    read::bad_value(codes::BAD_INSTANT, node.span, message, help, problems);
+    None
 }
 
 fn local(written: &str, zone: Tz) -> Option<DateTime<Utc>> {
     if let Ok(day) = NaiveDate::parse_from_str(written, "%Y-%m-%d") {
         return start_of_day(day, zone);
     }
+    zone.from_local_datetime(&moment(written)?).earliest().map(|t| t.with_timezone(&Utc))
+}
+
+/// A local moment.
+fn moment(written: &str) -> Option<NaiveDateTime> {
     let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
-    let moment = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(written, form).ok())?;
-    zone.from_local_datetime(&moment).earliest().map(|t| t.with_timezone(&Utc))
+    forms.iter().find_map(|form| NaiveDateTime::parse_from_str(written, form).ok())
 }
 
 /// The first instant of a day; some days have no midnight.

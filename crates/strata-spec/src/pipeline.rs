@@ -166,7 +166,8 @@ pub struct Reference {
 pub struct ColumnContract {
     /// Name.
     pub name: Name,
-    /// Type as written, lower case, without `!`: `string`, `int`, `bigint`, `double`, `boolean`, `date`, `timestamp`, `decimal(p,s)`.
+    /// Type as written, lower case, without `!`: `string`, `int`, `bigint`, `double`, `boolean`, `date`, `timestamp`,
+    /// `decimal(p,s)`.
     pub kind: Located<ColumnKind>,
     /// False if the type ends in `!`.
     pub nullable: bool,

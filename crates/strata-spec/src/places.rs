@@ -78,6 +78,32 @@ impl Places {
             .collect()
     }
 
+    /// The innermost `{` or `[` that is open at a byte, counted from the start of its section: quotes and comments do not count.
+    pub(crate) fn open_bracket(&self, source: &str, at: usize) -> Option<usize> {
+        let lines = (0..=self.line_index(at)).rev().map(|l| self.line_span(source, l));
+        let starts_section = |l: &Span| source[l.start..].starts_with(|c: char| c.is_ascii_alphanumeric());
+        let start = lines.into_iter().find(starts_section).map_or(0, |l| l.start);
+        let (mut open, mut quote, mut before) = (Vec::new(), None, ' ');
+        let mut comment = false;
+        for (index, c) in source.get(start..at)?.char_indices() {
+            match (quote, c) {
+                (_, '\n') => comment = false,
+                _ if comment => {}
+                (Some(q), _) if q == c => quote = None,
+                (Some(_), _) => {}
+                (None, '#') if before.is_whitespace() => comment = true,
+                (None, '\'' | '"') if !before.is_alphanumeric() => quote = Some(c),
+                (None, '{' | '[') => open.push(start + index),
+                (None, '}' | ']') => {
+                    open.pop();
+                }
+                _ => {}
+            }
+            before = c;
+        }
+        open.pop()
+    }
+
     /// How many lines there are.
     pub(crate) fn count(&self) -> usize {
         self.lines.len()

@@ -3,14 +3,14 @@
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::text::Span;
+use std::cell::Cell;
 
 /// More than this many are counted, not kept: nobody reads them, and a hostile file must not fill memory.
 const KEPT_MAX: usize = 1000;
-/// After this many, the search for similar names stops.
-const SUGGESTED_MAX: usize = 200;
-/// Words and lists longer than this get no similar name.
+/// Names that are looked at in search of similar ones, all problems together: enough for 100 mistakes among 200 names.
+const SIMILAR_NAMES_MAX: usize = 20_000;
+/// Words longer than this get no similar name.
 const SIMILAR_CHARS_MAX: usize = 64;
-const SIMILAR_NAMES_MAX: usize = 5000;
 /// Names listed in a help line.
 const LISTED_MAX: usize = 24;
 
@@ -29,12 +29,13 @@ pub(crate) struct Problems {
     list: Vec<Diagnostic>,
     dropped: usize,
     ahead: bool,
+    names_left: Cell<usize>,
 }
 
 impl Problems {
     /// None yet. `Reach::Language` lets pass what this version cannot run.
     pub(crate) fn new(reach: Reach) -> Self {
-        Self { list: Vec::new(), dropped: 0, ahead: reach == Reach::Language }
+        Self { list: Vec::new(), dropped: 0, ahead: reach == Reach::Language, names_left: Cell::new(SIMILAR_NAMES_MAX) }
     }
 
     /// One more.
@@ -48,7 +49,7 @@ impl Problems {
 
     /// None yet, with the same reach.
     pub(crate) fn like(&self) -> Self {
-        Self { list: Vec::new(), dropped: 0, ahead: self.ahead }
+        Self { list: Vec::new(), dropped: 0, ahead: self.ahead, names_left: Cell::new(SIMILAR_NAMES_MAX) }
     }
 
     /// Those of another list as well.
@@ -96,8 +97,15 @@ impl Problems {
     }
 
     fn similar<'k>(&self, word: &str, known: &[&'k str]) -> Option<&'k str> {
-        let bounded = word.len() <= SIMILAR_CHARS_MAX && known.len() <= SIMILAR_NAMES_MAX && self.list.len() <= SUGGESTED_MAX;
+        let bounded = word.len() <= SIMILAR_CHARS_MAX && self.may_look_at(known.len());
         if bounded { did_you_mean(word, known.iter().copied()) } else { None }
+    }
+
+    /// True if so many names may still be looked at for a help line: a hostile file must not take long.
+    pub(crate) fn may_look_at(&self, names: usize) -> bool {
+        let left = self.names_left.get().checked_sub(names);
+        self.names_left.set(left.unwrap_or(0));
+        left.is_some()
     }
 
     /// An S0190 for what is right, but later; `instead` says what to do now. False if what comes later is read as well.

@@ -73,6 +73,12 @@ pub(crate) fn name(node: &Node, what: &str, problems: &mut Problems) -> Option<N
     Some(Located::new(value, node.span))
 }
 
+/// Where files are.
+pub(crate) fn path(node: &Node, what: &str, problems: &mut Problems) -> Option<Name> {
+    let value = text(node, what, "one path", problems)?.text.trim().to_owned();
+    Some(Located::new(value, node.span))
+}
+
 /// A name that SQL can write without quotes.
 pub(crate) fn identifier(node: &Node, what: &str, problems: &mut Problems) -> Option<Name> {
     let name = name(node, what, problems)?;
@@ -82,12 +88,13 @@ pub(crate) fn identifier(node: &Node, what: &str, problems: &mut Problems) -> Op
 /// Reports a name that is not an identifier.
 pub(crate) fn identified(name: &Name, what: &str, problems: &mut Problems) -> bool {
     let good = is_identifier(&name.value);
-    if !good {
+    // Variables in keys are reported already.
+    if !good && !name.value.contains("${") {
         let message = format!("`{}` cannot be a name in {what}", shown(&name.value));
         let expression = name.value.chars().any(|c| !c.is_alphanumeric() && !matches!(c, '_' | '-' | ' ' | '.'));
         let help = match expression {
-            true => format!("names are letters, digits and `_`; if this is part of an expression: {}", advice::QUOTE),
-            false => "names are letters, digits and `_`, and do not start with a digit".to_owned(),
+            true => format!("names are letters from a to z, digits and `_`; if this is part of an expression: {}", advice::QUOTE),
+            false => "names are letters from a to z, digits and `_`, and do not start with a digit".to_owned(),
         };
         problems.add(Diagnostic::error(codes::NOT_A_NAME, name.span, message).help(help));
     }
@@ -149,11 +156,23 @@ pub(crate) fn sql(node: &Node, what: &str, problems: &mut Problems) -> Option<Sq
 
 /// One of a few words.
 pub(crate) fn word<T: Clone>(node: &Node, what: &str, known: &[(&str, T)], problems: &mut Problems) -> Option<T> {
+    let words: Vec<&str> = known.iter().map(|(k, _)| *k).collect();
+    word_of(node, what, known, &words, problems)
+}
+
+/// The same; only some of the words are listed where another stands.
+pub(crate) fn word_of<T: Clone>(
+    node: &Node,
+    what: &str,
+    known: &[(&str, T)],
+    listed: &[&str],
+    problems: &mut Problems,
+) -> Option<T> {
     let written = &text(node, what, "one word", problems)?.text;
     let found = known.iter().find(|(k, _)| k == written).map(|(_, v)| v.clone());
     if found.is_none() {
         let words: Vec<&str> = known.iter().map(|(k, _)| *k).collect();
-        let help = problems.known_help(written, "allowed", &words);
+        let help = problems.known_help_of(written, "allowed", &words, listed);
         bad_value(codes::BAD_VALUE, node.span, format!("{what} cannot be `{}`", shown(written)), help, problems);
     }
     found
@@ -166,7 +185,9 @@ pub(crate) fn whole(node: &Node, what: &str, range: &RangeInclusive<u64>, proble
     let value = if digits { written.parse::<u64>().ok().filter(|n| range.contains(n)) } else { None };
     if value.is_none() {
         let help = match *range.end() {
-            u64::MAX => format!("write a whole number, at least {}, without leading zeros", range.start()),
+            end if end >= u64::from(u32::MAX) => {
+                format!("write a whole number, at least {}, without leading zeros", range.start())
+            }
             end => format!("write a whole number from {} to {end}, without leading zeros", range.start()),
         };
         bad_value(codes::BAD_NUMBER, node.span, format!("{what} cannot be `{}`", shown(written)), help, problems);

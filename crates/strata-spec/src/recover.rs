@@ -1,5 +1,5 @@
-//! Reading on behind a syntax error: the text at fault is painted over, so that the rest of the file is read too and no error hides
-//! another. Never changes where anything stands.
+//! Reading on behind a syntax error: the text at fault is painted over, so that the rest of the file is read too and no error
+//! hides another. Never changes where anything stands.
 
 use crate::diagnostic::Diagnostic;
 use crate::places::Places;
@@ -15,7 +15,8 @@ const AGAIN_BYTES_MAX: usize = 2 << 20;
 /// What is painted over what cannot be read. One byte long, so that every place stays; it means nothing to YAML.
 const PAINT: u8 = b'x';
 
-/// The tree of a file, as far as it can be read; `None` if not at all. What could not be read is reported, and `Refused` in the tree.
+/// The tree of a file, as far as it can be read; `None` if not at all. What could not be read is reported, and `Refused` in the
+/// tree.
 pub(crate) fn tree(source: &str, problems: &mut Problems) -> Option<Node> {
     let mut found = problems.like();
     let mut broken = match yaml::tree(source, &[], &mut found) {
@@ -74,7 +75,8 @@ impl Draft {
         None
     }
 
-    /// What to paint over, the least first: lines, of which the first becomes a value, and the last byte that may have been at fault.
+    /// What to paint over, the least first: lines, of which the first becomes a value, and the last byte that may have been at
+    /// fault.
     fn candidates(&self, places: &Places, line: usize) -> Vec<(Vec<Span>, usize)> {
         let at = |index: usize| places.line_span(&self.text, index);
         let mut all = Vec::new();
@@ -100,7 +102,8 @@ impl Draft {
         all
     }
 
-    /// True if a `{` or `[` of an earlier line of the same section is open at the line: then the line is not where the mistake is.
+    /// True if a `{` or `[` of an earlier line of the same section is open at the line: then the line is not where the mistake
+    /// is.
     fn in_brackets(&self, places: &Places, line: usize) -> bool {
         let texts = (0..line).rev().map(|l| &self.text[places.line_span(&self.text, l).range()]);
         let section: Vec<&str> = texts.take_while(|t| indent(t) != Some(0)).collect();

@@ -1,5 +1,5 @@
-//! The JSON Schema (draft-07) of pipeline files, made from the table of the language. Editors complete and validate with it; never stricter
-//! than the readers, which see more than a schema can say.
+//! The JSON Schema (draft-07) of pipeline files, made from the table of the language. Editors complete and validate with it;
+//! never stricter than the readers, which see more than a schema can say.
 
 use crate::language::root::PIPELINE;
 use crate::language::{Form, Key, Shape};
@@ -55,7 +55,8 @@ impl Maker {
         }
         let rest = shape.rest.and_then(|form| self.form(form)).unwrap_or(json!(false));
         let mut out = json!({
-            "description": shape.doc, "type": "object", "properties": properties, "additionalProperties": rest, "required": required,
+            "description": shape.doc, "type": "object", "properties": properties, "additionalProperties": rest,
+            "required": required,
         });
         if !groups.is_empty() {
             out["allOf"] = Value::Array(groups);

@@ -3,10 +3,14 @@
 /// Words from other tools, and what they are called here. Only a word that is known at the place is suggested.
 const MEANT: &[(&str, &[&str])] = &[
     ("alias", &["as", "name"]),
+    ("bool", &["boolean"]),
     ("bucket", &["quantile"]),
+    ("char", &["string"]),
     ("clusters", &["k"]),
+    ("columns", &["select"]),
     ("computed", &["derive"]),
     ("condition", &["where"]),
+    ("datetime", &["timestamp"]),
     ("dataset", &["from", "sources"]),
     ("datasets", &["sources"]),
     ("dedupe", &["duplicates"]),
@@ -21,22 +25,31 @@ const MEANT: &[(&str, &[&str])] = &[
     ("features", &["attributes"]),
     ("file", &["parquet", "csv", "to"]),
     ("filter", &["where"]),
+    ("float", &["double"]),
+    ("float64", &["double"]),
     ("group_by", &["by"]),
     ("groups", &["bins"]),
     ("having", &["where"]),
     ("id", &["key"]),
     ("ifnull", &["coalesce"]),
     ("inputs", &["sources"]),
+    ("int32", &["int"]),
+    ("int64", &["bigint"]),
+    ("integer", &["int"]),
     ("isnull", &["coalesce"]),
     ("joins", &["references"]),
     ("join", &["references"]),
     ("label", &["name"]),
     ("len", &["length", "character_length"]),
     ("limit", &["max", "sample"]),
+    ("long", &["bigint"]),
     ("location", &["parquet", "csv", "to"]),
     ("lookback", &["window"]),
     ("metrics", &["attributes", "describe", "stats"]),
+    ("money", &["decimal(p,s)"]),
     ("n", &["sample", "k", "bins"]),
+    ("number", &["double"]),
+    ("numeric", &["decimal(p,s)"]),
     ("nvl", &["coalesce"]),
     ("on_error", &["on_fail"]),
     ("on_failure", &["on_fail"]),
@@ -47,6 +60,7 @@ const MEANT: &[(&str, &[&str])] = &[
     ("pk", &["key"]),
     ("primary_key", &["key"]),
     ("query", &["sql"]),
+    ("real", &["double"]),
     ("reference_date", &["as_of"]),
     ("schema", &["columns"]),
     ("segmentation", &["segments"]),
@@ -55,25 +69,29 @@ const MEANT: &[(&str, &[&str])] = &[
     ("size", &["sample", "bins"]),
     ("sort", &["order"]),
     ("source", &["from", "sources"]),
+    ("str", &["string"]),
     ("stratify", &["strata"]),
     ("stratify_by", &["strata"]),
     ("substr", &["substring"]),
     ("table", &["from", "tables"]),
     ("target", &["to"]),
+    ("text", &["string"]),
     ("tiles", &["bins"]),
+    ("timestamptz", &["timestamp"]),
     ("timestamp", &["time"]),
     ("ts", &["time"]),
     ("tz", &["timezone"]),
     ("time_zone", &["timezone"]),
     ("unique_key", &["key"]),
     ("url", &["parquet", "csv", "to"]),
+    ("varchar", &["string"]),
     ("variables", &["vars"]),
     ("views", &["tables"]),
     ("zone", &["timezone"]),
 ];
 
-/// The nearest of `known` to `word`, if it is near enough to be meant: a slip of the hand, the same words in another order, a part of it,
-/// or another tool's word for it.
+/// The nearest of `known` to `word`, if it is near enough to be meant: a slip of the hand, the same words in another order, a
+/// part of it, or another tool's word for it.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.trim().to_lowercase();
     if word.is_empty() {
@@ -96,7 +114,8 @@ fn slip<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     near.min_by_key(|(distance, first, len, _)| (*distance, *first, *len)).map(|(_, _, _, k)| k)
 }
 
-/// How many letters may differ. Short words differ by one letter and mean something else: `age` is not `ago`'s slip, nor `r` `f`'s.
+/// How many letters may differ. Short words differ by one letter and mean something else: `age` is not `ago`'s slip, nor `r`
+/// `f`'s.
 fn allowed(a: &str, b: &str) -> usize {
     let (a_len, b_len) = (a.chars().count(), b.chars().count());
     match a_len.max(b_len) {

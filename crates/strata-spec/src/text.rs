@@ -77,8 +77,8 @@ impl Located<String> {
 }
 
 impl Sql {
-    /// The place in the file of a 1-based line and column of `text` (columns in characters, as SQL parsers report them) and of `len`
-    /// bytes from there; the whole scalar if they lie outside.
+    /// The place in the file of a 1-based line and column of `text` (columns in characters, as SQL parsers report them) and of
+    /// `len` bytes from there; the whole scalar if they lie outside.
     pub fn span_at(&self, line: usize, column: usize, len: usize) -> Span {
         match self.line_starts.get(line.wrapping_sub(1)) {
             Some(start) if column > 0 => {

@@ -42,8 +42,8 @@ pub(crate) struct Text {
     pub(crate) style: Style,
     /// For each line of `text`, the byte of the file at which it starts. Never empty.
     pub(crate) line_starts: Vec<usize>,
-    /// The same text with the line breaks that YAML folds into spaces. SQL reads this: to SQL both are white space, its places are
-    /// exact, and a `--` comment ends with its line.
+    /// The same text with the line breaks that YAML folds into spaces. SQL reads this: to SQL both are white space, its places
+    /// are exact, and a `--` comment ends with its line.
     pub(crate) unfolded: Option<Box<Text>>,
 }
 

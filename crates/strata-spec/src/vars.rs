@@ -4,6 +4,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::problems::{Problems, Reach, shown};
 use crate::read;
+use crate::similar::nearest;
 use crate::text::Span;
 use crate::tree::{Entry, Node, Text, Value};
 
@@ -39,6 +40,13 @@ fn declared(root: &Node, given: &[(String, String)], problems: &mut Problems) ->
         vars.push((name.value.clone(), over.or(default).unwrap_or_default()));
     }
     let known: Vec<&str> = vars.iter().map(|(k, _)| k.as_str()).collect();
+    let unreadable = match section {
+        Some(section) => !matches!(section.value.value, Value::Map(_)),
+        None => root.entries().iter().any(|e| nearest(&e.key.value, ["vars"]).is_some() || e.key.value.starts_with("param")),
+    };
+    if unreadable {
+        return vars;
+    }
     for (name, _) in given.iter().filter(|(k, _)| !known.contains(&k.as_str())) {
         let span = section.map_or(Span::default(), |s| s.key.span);
         let message = format!("`-p {}=…` sets a variable that the pipeline does not declare", shown(name));
@@ -70,6 +78,13 @@ fn replace_in(node: &mut Node, vars: &[(String, String)], problems: &mut Problem
 /// The text with its variables replaced; each line keeps its place, and a value of several lines stays at the line it stands in.
 /// `None`, reported, if one is not known.
 fn replaced(text: &Text, vars: &[(String, String)], problems: &mut Problems) -> Option<Text> {
+    if let Some(unfolded) = &text.unfolded {
+        // Places are exact there, so that is where problems are said.
+        let unfolded = replaced(unfolded, vars, problems).map(Box::new);
+        let folded = Text { unfolded: None, ..text.clone() };
+        let folded = replaced(&folded, vars, &mut Problems::new(Reach::Version));
+        return folded.filter(|_| unfolded.is_some()).map(|t| Text { unfolded, ..t });
+    }
     let mut known = true;
     let mut out = String::with_capacity(text.text.len());
     let mut line_starts = Vec::with_capacity(text.line_starts.len());
@@ -83,8 +98,7 @@ fn replaced(text: &Text, vars: &[(String, String)], problems: &mut Problems) -> 
         line_starts.extend(std::iter::repeat_n(start, line.matches('\n').count() + 1));
         out.push_str(&line);
     }
-    let unfolded = text.unfolded.as_ref().and_then(|u| replaced(u, vars, &mut Problems::new(Reach::Version))).map(Box::new);
-    known.then_some(Text { text: out, style: text.style, line_starts, unfolded })
+    known.then_some(Text { text: out, style: text.style, line_starts, unfolded: None })
 }
 
 /// One line with its variables replaced, and whether all were known.

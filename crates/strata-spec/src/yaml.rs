@@ -13,8 +13,10 @@ use std::collections::HashMap;
 
 /// Largest file, in bytes.
 pub(crate) const BYTES_MAX: usize = 1 << 20;
+/// Longest line, in bytes: within brackets, the scanner reads to its end before it says anything.
+pub(crate) const LINE_BYTES_MAX: usize = 1 << 18;
 /// Most keys and values together.
-pub(crate) const SCALARS_MAX: usize = 50_000;
+pub(crate) const SCALARS_MAX: usize = 30_000;
 /// Deepest nesting of lists and mappings.
 pub(crate) const DEPTH_MAX: usize = 64;
 
@@ -27,8 +29,8 @@ pub(crate) struct Broken {
     pub(crate) mendable: bool,
 }
 
-/// The tree of a file; `None`, reported, if it holds none. `passed` are places that were reported and painted over: what stands there
-/// is `Refused`. Errors: where reading had to stop.
+/// The tree of a file; `None`, reported, if it holds none. `passed` are places that were reported and painted over: what stands
+/// there is `Refused`. Errors: where reading had to stop.
 pub(crate) fn tree(source: &str, passed: &[Span], problems: &mut Problems) -> Result<Option<Node>, Box<Broken>> {
     if source.len() > BYTES_MAX {
         let message = format!("the file has {} bytes; {BYTES_MAX} are allowed", source.len());
@@ -38,8 +40,15 @@ pub(crate) fn tree(source: &str, passed: &[Span], problems: &mut Problems) -> Re
         );
         return Ok(None);
     }
+    let places = Places::of(source);
+    if let Some(line) = (0..places.count()).map(|l| places.line_span(source, l)).find(|l| l.end - l.start > LINE_BYTES_MAX) {
+        let message = format!("a line has {} bytes; {LINE_BYTES_MAX} are allowed", line.end - line.start);
+        let help = "data belongs in sources, not in the pipeline file; break long expressions into lines below a `|`";
+        problems.add(Diagnostic::error(codes::TOO_LARGE, Span::new(line.start, line.start), message).help(help));
+        return Ok(None);
+    }
     let parser = Parser::new_from_str(source);
-    let mut builder = Builder { parser, places: Places::of(source), source, passed, depth: 0, scalars: 0, problems };
+    let mut builder = Builder { parser, places, source, passed, depth: 0, scalars: 0, problems };
     builder.document().map_err(|stop| {
         let mendable = matches!(stop, Stop::Syntax(_)) && !matches!(&stop, Stop::Syntax(e) if e.info().contains("recursion"));
         Box::new(Broken { diagnostic: builder.stopped(&stop), mendable })
@@ -189,12 +198,15 @@ impl<'a> Builder<'a, '_> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut split: Option<Span> = None;
         let mut first_places: HashMap<String, Span> = HashMap::new();
+        let mut merged = false;
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
                 self.report_split(split);
                 let end = end_of(flow, span, entries.last().map(|e| e.value.span), open);
-                return Ok(Node { span: Span::new(open.start, end), value: Value::Map(entries) });
+                // What a merge key would bring cannot be known, nor then what is missing.
+                let value = if merged { Value::Refused } else { Value::Map(entries) };
+                return Ok(Node { span: Span::new(open.start, end), value });
             }
             let key = self.node(event, span)?;
             let (event, span) = self.next()?;
@@ -210,6 +222,7 @@ impl<'a> Builder<'a, '_> {
                 continue;
             }
             self.report_split(split.take());
+            merged |= key.text().is_some_and(is_merge);
             if let Some(entry) = self.entry(key, value, &mut first_places) {
                 entries.push(entry);
             }
@@ -233,7 +246,7 @@ impl<'a> Builder<'a, '_> {
             self.problems.add(Diagnostic::error(codes::EMPTY, key.span, "a key is empty").help("write a name before the `:`"));
             return None;
         }
-        if text.text == "<<" && text.style == Style::Plain {
+        if is_merge(&text) {
             self.refuse(key.span, "a merge key");
             return None;
         }
@@ -317,8 +330,17 @@ impl<'a> Builder<'a, '_> {
                     return Diagnostic::error(codes::YAML_FEATURE, span, message)
                         .help(format!("if this is an expression: {}", advice::QUOTE));
                 }
-                Diagnostic::error(codes::NOT_YAML, span, format!("this is not YAML: {}", advice::said(info)))
-                    .help(advice::for_syntax(info, line))
+                let said = format!("this is not YAML: {}", advice::said(info));
+                let bracket = info.contains("expected ','").then(|| self.places.open_bracket(self.source, at)).flatten();
+                match bracket {
+                    Some(open) => {
+                        let mark = &self.source[open..=open];
+                        let line = self.places.line_index(open) + 1;
+                        let help = format!("close the `{mark}` of line {line}, or add the comma; {}", advice::EXPRESSION);
+                        Diagnostic::error(codes::NOT_YAML, span, said).also(Span::new(open, open + 1), "opened here").help(help)
+                    }
+                    None => Diagnostic::error(codes::NOT_YAML, span, said).help(advice::for_syntax(info, line)),
+                }
             }
         }
     }
@@ -331,6 +353,10 @@ fn too_deep(span: Span) -> Diagnostic {
 
 fn end_of(flow: bool, closing: Span, last: Option<Span>, open: Span) -> usize {
     if flow { closing.start + 1 } else { last.map_or(open.end, |l| l.end).max(open.start) }
+}
+
+fn is_merge(key: &Text) -> bool {
+    key.text == "<<" && key.style == Style::Plain
 }
 
 fn is_open(node: &Node) -> bool {

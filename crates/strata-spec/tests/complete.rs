@@ -1,4 +1,5 @@
-//! A pipeline with every section and form loads without a diagnostic, and says what it should. Never compares with another program.
+//! A pipeline with every section and form loads without a diagnostic, and says what it should. Never compares with another
+//! program.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

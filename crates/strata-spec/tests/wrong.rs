@@ -1,4 +1,5 @@
-//! Wrong files, each with every diagnostic it must give: code, line and column, and a word of the help. Never a diagnostic too many.
+//! Wrong files, each with every diagnostic it must give: code, line and column, and a word of the help. Never a diagnostic too
+//! many.
 
 use strata_spec::{Diagnostic, SourceText, load};
 
@@ -95,7 +96,7 @@ fn keys_are_known_once_and_not_empty() {
     );
     wrong_source(
         "  a: {parquet: {b: c}, time: [ts, x], key: {a: b}}\n",
-        &[("S0104 4:16", "name"), ("S0104 4:30", "name"), ("S0104 4:44", "list of names")],
+        &[("S0104 4:16", "path"), ("S0104 4:30", "name"), ("S0104 4:44", "list of names")],
     );
     wrong("name: t\nsources: {a: {parquet: x}}\n", &[("S0106 1:1", "version: 1")]);
     wrong(

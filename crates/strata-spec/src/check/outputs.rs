@@ -5,6 +5,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::pipeline::{Output, Rows, Select};
 use crate::problems::{Problems, shown};
+use crate::similar::nearest;
 use crate::text::{Located, Span};
 use std::collections::HashMap;
 
@@ -109,11 +110,18 @@ fn column(world: &World, entity: &str, name: &str, span: Span, problems: &mut Pr
         let message = format!("`{}` is neither an attribute nor a segment column of `{}`", shown(name), shown(entity));
         let made =
             world.pipeline.segmentation(name).map(|s| format!("segmentation `{name}` makes `{}`", s.columns().join("`, `")));
-        let mut known = world.columns.of_entity(entity);
+        let mut known = if problems.may_look_at(world.columns.by_entity.get(entity).map_or(0, Vec::len)) {
+            world.columns.of_entity(entity)
+        } else {
+            Vec::new()
+        };
         known.push(&found.key.value);
         known.retain(|k| !k.starts_with('_'));
         let roster = format!("; a column of the roster is written `{}.{}`", found.from.value, shown(name));
-        let help = made.unwrap_or_else(|| format!("{}{roster}", problems.known_help(name, "columns", &known)));
+        let help = made.unwrap_or_else(|| {
+            let known = problems.known_help(name, "columns", &known);
+            if known.starts_with("did you mean") { known } else { format!("{known}{roster}") }
+        });
         problems.add(Diagnostic::error(codes::UNKNOWN_ATTRIBUTE, span, message).help(help));
     } else if name.starts_with('_') {
         let message = format!("`{}` is a helper and not published", shown(name));
@@ -126,18 +134,21 @@ fn column(world: &World, entity: &str, name: &str, span: Span, problems: &mut Pr
 
 /// `customers.email`: a source, or the name that a reference gives to one.
 fn source_column(world: &World, of: &str, column: &str, span: Span, problems: &mut Problems) {
-    let mut known = world.declared.texts("sources");
-    known.extend(world.pipeline.sources.iter().flat_map(|s| &s.references).map(|r| r.alias.as_str()));
-    if known.contains(&of) {
+    if world.relations.contains(of) || world.declared.has("sources", of) {
         return;
     }
-    known.sort_unstable();
-    known.dedup();
+    let mut known: Vec<&str> = Vec::new();
+    if problems.may_look_at(world.relations.len()) {
+        known.extend(&world.relations);
+        known.sort_unstable();
+    }
     let message = format!("there is no source `{}`", shown(of));
     let entity = world
         .pipeline
         .entity(of)
         .map(|e| format!("`{of}` is an entity: write `{}.{}`, or the bare name of an attribute", e.from.value, shown(column)));
+    let whole = nearest(column, ["attributes", "segments"]).filter(|_| entity.is_some());
+    let entity = whole.map(|part| format!("did you mean `{}.{part}`?", shown(of))).or(entity);
     let help = entity.unwrap_or_else(|| problems.known_help(of, "sources", &known));
     problems.add(Diagnostic::error(codes::UNKNOWN_SOURCE, span, message).help(help));
 }

@@ -1,4 +1,5 @@
-//! What sections that this version only reads say about others: checks, tests, identity, presets, personas and waves. Never runs one.
+//! What sections that this version only reads say about others: checks, tests, identity, presets, personas and waves. Never runs
+//! one.
 
 use super::World;
 use super::sources::{must_be_own, must_be_source, must_be_source_or_table};
@@ -15,8 +16,8 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
     for source in &world.pipeline.sources {
         source.checks.iter().for_each(|c| check_of(world, source, c, problems));
         if let Some(history) = &source.history {
-            must_be_own(source, &history.valid_from, "`history`", problems);
-            history.valid_to.iter().for_each(|n| must_be_own(source, n, "`history`", problems));
+            must_be_own(world, source, &history.valid_from, "`history`", problems);
+            history.valid_to.iter().for_each(|n| must_be_own(world, source, n, "`history`", problems));
         }
         for purpose in source.licence.iter().flat_map(|l| &l.not_for) {
             world.must_be_purpose(Some(purpose), problems);
@@ -55,7 +56,7 @@ fn check_of(world: &World, source: &Source, check: &Check, problems: &mut Proble
         CheckRule::Sql(_) => check.empties.iter().collect(),
     };
     for column in columns {
-        must_be_own(source, column, &format!("check `{}`", shown(&check.name.value)), problems);
+        must_be_own(world, source, column, &format!("check `{}`", shown(&check.name.value)), problems);
     }
 }
 
@@ -83,7 +84,7 @@ fn identity(world: &World, problems: &mut Problems) {
             if must_be_source(world, source, problems)
                 && let Some(found) = world.pipeline.source(&source.value)
             {
-                must_be_own(found, column, "an identifier", problems);
+                must_be_own(world, found, column, "an identifier", problems);
             }
         }
         for (_, golden) in &identity.golden {
@@ -183,7 +184,7 @@ fn test(world: &World, test: &UnitTest, problems: &mut Problems) {
             && let Some(source) = world.pipeline.source(&name.value)
         {
             let columns = rows.iter().flat_map(|r| &r.cells).map(|c| &c.column);
-            columns.for_each(|c| must_be_own(source, c, "a given row", problems));
+            columns.for_each(|c| must_be_own(world, source, c, "a given row", problems));
         }
     }
     if !entity_known {

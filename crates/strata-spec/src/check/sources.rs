@@ -11,7 +11,7 @@ use std::collections::HashMap;
 pub(super) fn check(world: &World, problems: &mut Problems) {
     for source in &world.pipeline.sources {
         references(world, source, problems);
-        own_columns(source, problems);
+        own_columns(world, source, problems);
     }
     for entity in &world.pipeline.entities {
         // A roster is a source, or a table such as `select distinct household_id from transactions`.
@@ -19,7 +19,7 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
             must_be_source(world, &entity.from, problems);
         }
         if let Some(roster) = world.pipeline.source(&entity.from.value) {
-            must_be_own(roster, &entity.key, "an entity key", problems);
+            must_be_own(world, roster, &entity.key, "an entity key", problems);
         }
     }
     if let Some(consent) = &world.pipeline.consent {
@@ -66,7 +66,7 @@ fn references(world: &World, source: &Source, problems: &mut Problems) {
         }
         aliases.entry(&reference.alias.value).or_insert(reference.alias.span);
         for column in &reference.columns {
-            must_be_own(source, column, "a reference", problems);
+            must_be_own(world, source, column, "a reference", problems);
         }
         if must_be_source(world, &reference.source, problems) {
             key_fits(world, reference, problems);
@@ -92,28 +92,33 @@ fn key_fits(world: &World, reference: &Reference, problems: &mut Problems) {
 }
 
 /// Columns that the source's own keys name, where it declares its columns.
-fn own_columns(source: &Source, problems: &mut Problems) {
+fn own_columns(world: &World, source: &Source, problems: &mut Problems) {
     for name in source.key.iter().chain(&source.time) {
-        must_be_own(source, name, if source.key.contains(name) { "`key`" } else { "`time`" }, problems);
+        must_be_own(world, source, name, if source.key.contains(name) { "`key`" } else { "`time`" }, problems);
     }
     for later in &source.learned_later {
-        must_be_own(source, &later.time, "`learned_later`", problems);
-        later.columns.iter().for_each(|c| must_be_own(source, c, "`learned_later`", problems));
+        must_be_own(world, source, &later.time, "`learned_later`", problems);
+        later.columns.iter().for_each(|c| must_be_own(world, source, c, "`learned_later`", problems));
     }
-    source.classes.iter().for_each(|(name, _)| must_be_own(source, name, "`classes`", problems));
+    source.classes.iter().for_each(|(name, _)| must_be_own(world, source, name, "`classes`", problems));
 }
 
-pub(super) fn must_be_own(source: &Source, name: &Name, what: &str, problems: &mut Problems) {
-    let mut known: Vec<&str> = source.columns.iter().map(|c| c.name.as_str()).collect();
-    if known.is_empty() || name.value.is_empty() {
+/// Reports a name that is none of the source's columns, where it declares them.
+pub(super) fn must_be_own(world: &World, source: &Source, name: &Name, what: &str, problems: &mut Problems) {
+    let Some(known) = world.own.get(source.name.as_str()) else { return };
+    if name.value.is_empty() || known.contains(name.as_str()) {
         return;
     }
-    known.extend(source.derive.iter().map(|(n, _)| n.as_str()));
-    if !known.contains(&name.as_str()) {
-        let message = format!("{what} names `{}`, which `{}` does not declare", shown(&name.value), shown(&source.name.value));
-        let help = problems.known_help(&name.value, "columns", &known);
-        problems.add(Diagnostic::error(codes::UNKNOWN_COLUMN, name.span, message).help(help));
-    }
+    let message = format!("{what} names `{}`, which `{}` does not declare", shown(&name.value), shown(&source.name.value));
+    let help = match problems.may_look_at(known.len()) {
+        true => {
+            let derived = source.derive.iter().map(|(n, _)| n.as_str());
+            let columns: Vec<&str> = source.columns.iter().map(|c| c.name.as_str()).chain(derived).collect();
+            problems.known_help(&name.value, "columns", &columns)
+        }
+        false => "name one of its columns; mend the first problems and check again".to_owned(),
+    };
+    problems.add(Diagnostic::error(codes::UNKNOWN_COLUMN, name.span, message).help(help));
 }
 
 fn aggregates(world: &World, block: &FromBlock, problems: &mut Problems) {

@@ -1,4 +1,5 @@
-//! Diagnostics as workflow commands of GitHub Actions, which it shows beside the lines of a change. Never lets a message end a command.
+//! Diagnostics as workflow commands of GitHub Actions, which it shows beside the lines of a change. Never lets a message end a
+//! command.
 
 use super::{Region, Regions};
 use crate::codes;

@@ -6,8 +6,9 @@ use crate::diagnostic::{Diagnostic, Kind, Severity};
 use crate::text::SourceText;
 use serde_json::{Value, json};
 
-/// A list of objects: `code`, `title`, `severity`, `kind`, `message`, `label`, `help` (or null), `file`, `line`, `column`, `end_line`,
-/// `end_column` (from 1; columns in characters, the end one past the last) and `also`, other places with a `message` each.
+/// A list of objects: `code`, `title`, `severity`, `kind`, `message`, `label`, `help` (or null), `file`, `line`, `column`,
+/// `end_line`, `end_column` (from 1; columns in characters, the end one past the last) and `also`, other places with a `message`
+/// each.
 pub fn json(source: &SourceText, found: &[Diagnostic]) -> Value {
     let regions = Regions::of(source);
     Value::Array(found.iter().map(|d| one(source, &regions, d)).collect())

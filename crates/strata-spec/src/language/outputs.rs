@@ -69,7 +69,6 @@ pub(crate) static OUTPUT: Shape = Shape::new(
 )
 .needs(&[&["select"]])
 .elsewhere(&[
-    ("columns", "write `select: [column, …]`"),
     ("sql", "an output selects columns: write the SELECT under `tables:`, and `select: table.*`"),
     ("parquet", "write `to: folder` and `format: parquet`"),
     ("csv", "write `to: folder` and `format: csv`"),

@@ -1,4 +1,5 @@
-//! `entities:`, `consent:`, `identity:`, `profiles:`, `personas:`, `typing_tool:` and `personalise:`. Never decides who may be used.
+//! `entities:`, `consent:`, `identity:`, `profiles:`, `personas:`, `typing_tool:` and `personalise:`. Never decides who may be
+//! used.
 
 use super::{Form, Shape, at_least, key, word, words};
 

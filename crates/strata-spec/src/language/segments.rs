@@ -89,22 +89,40 @@ pub(crate) static SQL: Shape = Shape::new(
 .elsewhere(ELSEWHERE);
 
 /// `method: rfm@1`
-pub(crate) static RFM: Shape = Shape::new("segmentation", "Recency, frequency and money, each scored; the highest score is best.", &[
-    key("method", word(&["rfm@1"]), "The preset and its version."), ENTITY, WHERE,
-    key("r", Form::Sql, "Recency: the smaller, the better."),
-    key("f", Form::Sql, "Frequency."),
-    key("m", Form::Sql, "Money."),
-    key("bins", Form::Whole(2, u32::MAX as u64), "Groups of each score (5)."),
-    key("mode", words(&["ntile"], &["edges", "fixed", "frozen"], "write `mode: ntile`, equal groups by value and key"),
-        "`ntile`: equal groups; `edges`: at quantiles, ties stay together; `fixed`: at given `cuts`; `frozen`: at the cuts of a named earlier run."),
-    key("cuts", Form::Either(&[Form::Text, Form::Map(&CUTS)]), "`fixed`: `{r: […], f: […], m: […]}`; `frozen`: the name the cuts are kept under.")
+pub(crate) static RFM: Shape = Shape::new(
+    "segmentation",
+    "Recency, frequency and money, scored; the highest is best.",
+    &[
+        key("method", word(&["rfm@1"]), "The preset and its version."),
+        ENTITY,
+        WHERE,
+        key("r", Form::Sql, "Recency: the smaller, the better."),
+        key("f", Form::Sql, "Frequency."),
+        key("m", Form::Sql, "Money."),
+        key("bins", Form::Whole(2, u32::MAX as u64), "Groups of each score (5)."),
+        key(
+            "mode",
+            words(&["ntile"], &["edges", "fixed", "frozen"], "write `mode: ntile`, equal groups by value and key"),
+            "`ntile`: equal groups; `edges`: at quantiles, ties stay together; `fixed`: at `cuts`; `frozen`: at kept cuts.",
+        ),
+        key(
+            "cuts",
+            Form::Either(&[Form::Text, Form::Map(&CUTS)]),
+            "`fixed`: lists of numbers; `frozen`: the name the cuts are kept under.",
+        )
         .later("rfm@1 scores in equal groups: leave it out"),
-    key("ties", Form::Text, "By what equal values are ordered: the entity's key."),
-    key("r_order", word(&["descending", "reversed"]), "`descending`: groups over recency descending, then key; `reversed`: bins + 1 - group ascending."),
-    key("columns", Form::Map(&RFM_COLUMNS), "Names of the columns it makes."),
-    key("others", Form::Either(&[Form::Null, Form::Map(&RFM_OTHERS)]), "Values of those outside `where`; null if absent."),
-])
-.needs(&[&["method"], &["r"], &["f"], &["m"]]).elsewhere(ELSEWHERE);
+        key("ties", Form::Text, "By what equal values are ordered: the entity's key."),
+        key(
+            "r_order",
+            word(&["descending", "reversed"]),
+            "`descending`: groups over recency descending; `reversed`: bins + 1 - group ascending.",
+        ),
+        key("columns", Form::Map(&RFM_COLUMNS), "Names of the columns it makes."),
+        key("others", Form::Either(&[Form::Null, Form::Map(&RFM_OTHERS)]), "Values of those outside `where`; null if absent."),
+    ],
+)
+.needs(&[&["method"], &["r"], &["f"], &["m"]])
+.elsewhere(ELSEWHERE);
 
 /// `cuts:` of `rfm@1`
 pub(crate) static CUTS: Shape = Shape::new(

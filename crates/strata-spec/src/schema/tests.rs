@@ -1,5 +1,5 @@
-//! The schema, the table of the language and the readers agree: held against every pipeline of the repository, against pipelines made from
-//! the table, and by an independent validator.
+//! The schema, the table of the language and the readers agree: held against every pipeline of the repository, against pipelines
+//! made from the table, and by an independent validator.
 
 use super::*;
 use crate::load::load_within;

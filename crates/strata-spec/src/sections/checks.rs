@@ -22,8 +22,8 @@ pub(crate) const FORMATS: &[(&str, TextFormat)] =
 
 const DAY_US: i64 = 86_400_000_000;
 const RULES: [&str; 10] = ["sql", "not_null", "unique", "min", "max", "enum", "format", "references", "freshness", "volume"];
-const WAYS: &str = "write one of `sql: condition`, `not_null: [column]`, `unique: [column]`, `column` with `min`, `max`, `enum` or \
-                    `format`, `references: source` with `columns`, `freshness: 26h`, or `volume: {min: 0.5, max: 2}`";
+const WAYS: &str = "write one of `sql: condition`, `not_null: [column]`, `unique: [column]`, `column` with `min`, `max`, \
+                    `enum` or `format`, `references: source` with `columns`, `freshness: 26h`, or `volume: {min: 0.5, max: 2}`";
 
 /// `checks:`
 pub(crate) fn checks(node: &Node, problems: &mut Problems) -> Vec<Check> {

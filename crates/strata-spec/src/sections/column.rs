@@ -134,6 +134,12 @@ fn declare(contract: &mut ColumnContract, written: &str, span: Span, problems: &
     match kind {
         Some(kind) => contract.kind = Located::new(kind, span),
         None => {
+            let decimals = "write `decimal(p,s)` with 1 to 38 digits, of which `s` stand behind the point: `decimal(12,2)`";
+            if word == "decimal" {
+                let message = format!("`{}` is not a column type", shown(&written));
+                read::bad_value(codes::BAD_TYPE, span, message, decimals, problems);
+                return;
+            }
             let known = ["string", "int", "bigint", "double", "boolean", "date", "timestamp", "decimal(p,s)", "enum(a,b)"];
             let help = problems.known_help(word, "types", &known);
             read::bad_value(codes::BAD_TYPE, span, format!("`{}` is not a column type", shown(&written)), help, problems);

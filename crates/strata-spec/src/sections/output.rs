@@ -8,6 +8,7 @@ use crate::pipeline::{Class, Output, OutputPlanned, Rows, Select, WriteFormat};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::sections::column::CLASSES;
+use crate::similar::nearest;
 use crate::text::{Located, Name, Sql};
 use crate::tree::{Entry, Node};
 
@@ -42,8 +43,23 @@ pub(crate) fn outputs(node: &Node, names: &RowNames, problems: &mut Problems) ->
         defaults = common(&mut f);
         f.finish();
     }
-    let rest = entries.iter().filter(|e| e.key.value != "defaults");
-    rest.filter_map(|e| output(e, &defaults, names, problems)).collect()
+    let written = entries.iter().any(|e| e.key.value == "defaults");
+    let mut all = Vec::with_capacity(entries.len());
+    for entry in entries.iter().filter(|e| e.key.value != "defaults") {
+        if !written && is_misspelt_defaults(entry) {
+            let message = format!("unknown key `{}` in `outputs`", shown(&entry.key.value));
+            problems.add(Diagnostic::error(codes::UNKNOWN_KEY, entry.key.span, message).help("did you mean `defaults`?"));
+            continue;
+        }
+        all.extend(output(entry, &defaults, names, problems));
+    }
+    all
+}
+
+/// An output without `select` whose name is nearly `defaults`.
+fn is_misspelt_defaults(entry: &Entry) -> bool {
+    let selects = entry.value.entries().iter().any(|e| e.key.value == "select");
+    !selects && nearest(&entry.key.value, ["defaults"]).is_some()
 }
 
 fn common(f: &mut Fields) -> Common {
@@ -177,7 +193,10 @@ fn select(name: &Name, problems: &mut Problems) -> Option<Select> {
         let message = format!("`{}` cannot be selected", shown(&name.value));
         let help = match name.value.strip_prefix("panel.") {
             Some(wave) => format!("write `from: panel.{}`, and list the columns in `select`", shown(wave)),
-            None => "write a column, `source.column`, `entity.attributes`, `entity.segments` or `profile.*`; expressions belong to attributes".to_owned(),
+            None => {
+                let ways = "`source.column`, `entity.attributes`, `entity.segments` or `profile.*`";
+                format!("write a column, {ways}; expressions belong to attributes")
+            }
         };
         problems.add(Diagnostic::error(codes::BAD_SELECT, name.span, message).help(help));
     }

@@ -153,7 +153,10 @@ fn preset_or_model(f: &mut Fields, entity: &Name, entities: &[Entity]) -> Option
         }
         "lifecycle@1" => Some(now(preset::lifecycle_1(f))),
         "lifecycle@2" => {
-            f.word("method", &[("lifecycle@2", ())])?;
+            if f.word("method", &[("lifecycle@2", ())]).is_none() {
+                f.pass_rest();
+                return None;
+            }
             Some(later(PlannedMethod::Lifecycle(Box::new(preset::lifecycle_2(f)))))
         }
         "kmeans" => kmeans::kmeans(f).map(|k| now(Method::KMeans(k))),

@@ -77,7 +77,9 @@ fn place(f: &mut Fields) -> (ReadFormat, Name, Option<Name>) {
     let written: Vec<&'static str> = FORMATS.into_iter().filter(|k| f.has(k)).collect();
     let mut paths = Vec::with_capacity(written.len());
     for key in &written {
-        paths.extend(f.name(key).map(|path| (*key, path)));
+        let node = f.take(key);
+        let path = node.and_then(|n| read::path(n, &format!("`{key}`"), f.p));
+        paths.extend(path.map(|path| (*key, path)));
     }
     match written.as_slice() {
         [_] => {}
