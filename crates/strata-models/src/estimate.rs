@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Answer, Movement, Person, movement};
 pub use error::Error;
-pub use residual::Auxiliary;
+pub use residual::{Auxiliary, regression_residuals};
 
 use crate::{Result, exact::Sum};
 use strata::Units;
@@ -96,6 +96,26 @@ pub fn total(sample: &Sample<'_>, values: &[f64], auxiliary: Option<&Auxiliary<'
     let variance = units.variance(sample, &residual::residuals(sample, values.to_vec(), auxiliary)?)?;
     let simple = simple_variance(sample, values, value / weight, weight) * weight * weight;
     Ok(Estimate { value, standard_error: variance.sqrt(), deff: design_effect(variance, simple) })
+}
+
+/// The design effect of weights for one outcome: Kish's n·Σw²/(Σw)² times the part of the outcome's variance that the
+/// calibrated measures leave, Σw(e − ē)²/Σw(y − ȳ)². `residuals` come from [`regression_residuals`], with a constant among the
+/// measures. Below 1 where the measures explain more than the weights cost. None if the outcome does not vary.
+///
+/// Errors: `Shape`, `Value`, `NoRows`.
+///
+/// Source: Henry & Valliant 2015, eq. 3.5, without the terms that vanish where weights and residuals are not related.
+pub fn outcome_design_effect(weights: &[f64], values: &[f64], residuals: &[f64]) -> Result<Option<f64>> {
+    let sample = Sample { weights, strata: &[], clusters: &[], populations: &[], singleton: Singleton::Error };
+    Units::new(&sample, values)?;
+    Units::new(&sample, residuals)?;
+    let (weight, squares) = (weighted(&sample, |_| 1.0), weighted(&sample, |row| weights[row]));
+    let spread = |of: &[f64]| {
+        let mean = weighted(&sample, |row| of[row]) / weight;
+        weighted(&sample, |row| (of[row] - mean) * (of[row] - mean))
+    };
+    let (left, all) = (spread(residuals), spread(values));
+    Ok((all > 0.0).then(|| weights.len() as f64 * squares / (weight * weight) * (left / all)))
 }
 
 fn design_effect(variance: f64, simple: f64) -> Option<f64> {

@@ -19,7 +19,9 @@ pub mod ntile;
 pub mod prn;
 pub mod quota;
 pub mod rake;
+pub mod representativeness;
 pub mod rfm;
+pub mod typing;
 pub mod waves;
 pub mod weights;
 

@@ -3,10 +3,12 @@
 
 mod error;
 mod nonresponse;
+mod propensity;
 mod trim;
 
 pub use error::Error;
 pub use nonresponse::{Adjusted, Adjustment, Collapse, Options, ResponseCell, Unknown, adjust};
+pub use propensity::{Propensities, propensities};
 pub use trim::{Cut, Excess, Trimmed, trim};
 
 use crate::Result;

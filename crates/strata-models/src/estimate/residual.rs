@@ -20,10 +20,22 @@ pub struct Auxiliary<'a> {
 ///
 /// Source: Deville & Särndal 1992: every calibrated estimator has the variance of the regression estimator.
 pub(super) fn residuals(sample: &Sample<'_>, scores: Vec<f64>, auxiliary: Option<&Auxiliary<'_>>) -> Result<Vec<f64>> {
-    let Some(auxiliary) = auxiliary else {
-        return Ok(scores);
-    };
-    let (rows, columns) = (sample.weights.len(), auxiliary.columns);
+    match auxiliary {
+        None => Ok(scores),
+        Some(auxiliary) if auxiliary.base_weights.len() != sample.weights.len() => {
+            let (found, wanted) = (auxiliary.base_weights.len(), sample.weights.len());
+            Err(Error::Shape { what: "base weights", found, wanted })
+        }
+        Some(auxiliary) => regression_residuals(&scores, auxiliary),
+    }
+}
+
+/// What the measures leave of the values: residuals of the regression by the base weights. One a row; columns that depend on
+/// others do no harm.
+///
+/// Errors: `Shape`, `Value`.
+pub fn regression_residuals(scores: &[f64], auxiliary: &Auxiliary<'_>) -> Result<Vec<f64>> {
+    let (rows, columns) = (scores.len(), auxiliary.columns);
     let given = [("measures", auxiliary.measures.len(), rows * columns), ("base weights", auxiliary.base_weights.len(), rows)];
     for (what, found, wanted) in given {
         if found != wanted {

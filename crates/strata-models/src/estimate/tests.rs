@@ -75,6 +75,19 @@ fn a_part_of_the_sample_is_a_ratio() -> Result<()> {
 }
 
 #[test]
+fn an_outcome_that_is_explained_costs_less() -> Result<()> {
+    // Weights 1, 1, 2: Kish 3·6/16. Residuals a tenth of the values: a hundredth of the variance.
+    let (weights, values) = ([1.0, 1.0, 2.0], [1.0, 5.0, 9.0]);
+    let found = outcome_design_effect(&weights, &values, &values.map(|y| y / 10.0))?;
+    assert!(found.is_some_and(|found| close(found, 18.0 / 16.0 / 100.0)), "{found:?}");
+    assert_eq!(outcome_design_effect(&weights, &[3.0; 3], &[0.0; 3])?, None);
+    let auxiliary = Auxiliary { measures: &[1.0; 3], columns: 1, base_weights: &weights };
+    let left = regression_residuals(&values, &auxiliary)?;
+    assert!(left.iter().zip([-5.0, -1.0, 3.0]).all(|(a, b)| close(*a, b)), "{left:?}");
+    Ok(())
+}
+
+#[test]
 fn bad_samples_are_refused() {
     let values = [1.0, 2.0];
     assert_eq!(mean(&simple(&[], &[]), &[], None).err(), Some(crate::Error::NoRows));

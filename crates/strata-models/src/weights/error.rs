@@ -55,6 +55,25 @@ pub enum Error {
         /// The fewest that are allowed.
         rows_min: u64,
     },
+    /// A measure no row has.
+    #[error("`{measure}` is 0 in every row; leave it out or merge the level with another")]
+    Absent {
+        /// The measure.
+        measure: String,
+    },
+    /// A measure that says nothing new.
+    #[error("`{measure}` is a combination of {on}; leave one of them out")]
+    Collinear {
+        /// The measure.
+        measure: String,
+        /// Those it is a combination of, in backticks.
+        on: String,
+    },
+    /// Measures that tell who answered.
+    #[error(
+        "the measures tell apart exactly who answered and who did not, so propensities would be 0 or 1; use fewer or coarser"
+    )]
+    Separated,
     /// A limit that is none.
     #[error("the {what} of weights is {value}; {wanted}")]
     Limit {

@@ -13,11 +13,13 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 mod allocation;
 mod calibrating;
+mod comparing;
 mod drawing;
 mod estimating;
 mod kmeans;
 mod raking;
 mod rfm;
+mod typing;
 mod waves;
 mod weighting;
 
