@@ -76,3 +76,51 @@ fn integers(batch: &RecordBatch, name: &str) -> Outcome<Vec<i64>> {
     let array = cast(&column(batch, name)?, &DataType::Int64)?;
     Ok(array.as_primitive::<Int64Type>().values().to_vec())
 }
+
+/// The panel cases by kind, as the modules here test them: a new case or kind fails until it is added.
+const PANEL_CASES: [(&str, usize); 30] = [
+    ("allocation", 16),
+    ("allocation_real", 2),
+    ("calibrate", 12),
+    ("calibrate_infeasible", 1),
+    ("estimate", 5),
+    ("henry_valliant", 1),
+    ("kish", 6),
+    ("largest_remainder", 4),
+    ("nonresponse_unweighted_cells", 1),
+    ("nonresponse_weighted_cells", 2),
+    ("poststratify", 2),
+    ("pps_inclusion", 3),
+    ("pps_joint_sampford", 1),
+    ("pps_joint_systematic", 1),
+    ("pps_order", 2),
+    ("pps_poisson", 1),
+    ("pps_systematic", 1),
+    ("r_indicator", 5),
+    ("rake", 6),
+    ("rake_trimmed", 1),
+    ("representativeness", 2),
+    ("response_propensity", 1),
+    ("srs_inclusion_strata", 1),
+    ("trim", 4),
+    ("trim_redistribute", 3),
+    ("trim_rescale", 3),
+    ("typing_golden_questions", 1),
+    ("typing_lda", 1),
+    ("typing_naive_bayes", 1),
+    ("wave_overlap", 1),
+];
+
+#[test]
+fn every_panel_case_is_tested() -> Outcome {
+    let Some(folder) = reference("panel") else {
+        return Ok(());
+    };
+    let manifest = json(folder.join("MANIFEST.json"))?;
+    let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for case in manifest.as_array().ok_or("no cases")? {
+        *counts.entry(case["kind"].as_str().ok_or("no kind")?).or_default() += 1;
+    }
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), PANEL_CASES);
+    Ok(())
+}
