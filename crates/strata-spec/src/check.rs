@@ -8,6 +8,11 @@ mod sources;
 
 use crate::codes;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::fields::entry_of;
+use crate::language::Shape;
+use crate::language::panel::PANEL;
+use crate::language::people::CONSENT;
+use crate::language::root::PIPELINE;
 use crate::pipeline::{Block, Pipeline, Source};
 use crate::problems::{Problems, shown};
 use crate::text::{Name, Span};
@@ -18,6 +23,7 @@ use std::collections::{HashMap, HashSet};
 pub(crate) struct Declared {
     sections: HashMap<&'static str, Section>,
     attributes_readable: bool,
+    references_readable: bool,
 }
 
 /// Names of one section.
@@ -69,21 +75,24 @@ struct Columns<'a> {
 impl Declared {
     /// The names in a file.
     pub(crate) fn of(root: &Node, attributes_readable: bool) -> Self {
-        let section = |path: &[&str]| {
+        let section = |path: &[(&'static Shape, &str)]| {
             let start = Some(root);
-            let node =
-                path.iter().fold(start, |node, key| node?.entries().iter().find(|e| e.key.value == **key).map(|e| &e.value));
+            let node = path.iter().fold(start, |node, (shape, key)| entry_of(node?, shape, key).map(|e| &e.value));
             let names: Vec<Name> = node.map(Node::entries).unwrap_or_default().iter().map(|e| e.key.clone()).collect();
             let unreadable = node.is_some_and(|n| !matches!(n.value, Value::Map(_)));
             Section { set: names.iter().map(|n| n.value.clone()).collect(), names, unreadable }
         };
         let mut sections = HashMap::new();
         for name in ["sources", "tables", "entities", "segments", "profiles"] {
-            sections.insert(name, section(&[name]));
+            sections.insert(name, section(&[(&PIPELINE, name)]));
         }
-        sections.insert("purposes", section(&["consent", "purposes"]));
-        sections.insert("waves", section(&["panel", "waves"]));
-        Self { sections, attributes_readable }
+        sections.insert("purposes", section(&[(&PIPELINE, "consent"), (&CONSENT, "purposes")]));
+        sections.insert("waves", section(&[(&PIPELINE, "panel"), (&PANEL, "waves")]));
+        let refused = |n: &Node| !matches!(n.value, Value::Map(_) | Value::List(_));
+        let sources = entry_of(root, &PIPELINE, "sources").into_iter().flat_map(|e| e.value.entries());
+        let lost = |s: &Node| refused(s) || s.entries().iter().any(|e| e.key.value == "references" && refused(&e.value));
+        let references_readable = !sources.map(|e| &e.value).any(lost);
+        Self { sections, attributes_readable, references_readable }
     }
 
     /// Names of a section as text.
@@ -93,6 +102,10 @@ impl Declared {
 
     fn names(&self, section: &str) -> &[Name] {
         self.sections.get(section).map(|s| s.names.as_slice()).unwrap_or_default()
+    }
+
+    fn is_unreadable(&self, section: &str) -> bool {
+        self.sections.get(section).is_some_and(|s| s.unreadable)
     }
 
     fn has(&self, section: &str, name: &str) -> bool {
@@ -145,7 +158,8 @@ impl<'a> Columns<'a> {
                 add(&segmentation.entity.value, column, segmentation.name.span);
             }
         }
-        Self { by_entity, places, readable: declared.attributes_readable }
+        let whole = pipeline.segments.len() == declared.names("segments").len();
+        Self { by_entity, places, readable: declared.attributes_readable && whole && !declared.is_unreadable("segments") }
     }
 
     fn of_entity(&self, entity: &str) -> Vec<&'a str> {
@@ -196,7 +210,7 @@ impl World<'_> {
 
     /// Reports a name that is neither an attribute nor a segment column of the entity.
     fn must_be_column(&self, name: &Name, entity: &str, problems: &mut Problems) {
-        if !self.columns.readable || name.value.is_empty() {
+        if !self.columns.readable || name.value.is_empty() || self.pipeline.entity(entity).is_none() {
             return;
         }
         if !self.columns.has(entity, &name.value) && !self.declared.has("segments", &name.value) {

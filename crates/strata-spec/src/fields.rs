@@ -3,7 +3,7 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::language::{Form, Key, Shape};
-use crate::problems::{Problems, shown};
+use crate::problems::{Problems, Reach, shown};
 use crate::read;
 use crate::similar::nearest;
 use crate::text::{Name, Span, Sql};
@@ -15,8 +15,8 @@ pub(crate) struct Fields<'a, 'p> {
     entries: &'a [Entry],
     seen: Vec<bool>,
     shape: &'static Shape,
-    /// Known keys that misspelt ones stand for: they are not missing as well.
-    meant: Vec<&'static str>,
+    /// Known keys that misspelt ones stand for, and which those are: what they say is read, so that one slip makes one diagnostic.
+    meant: Vec<(&'static str, usize)>,
     /// The mapping in messages: "source `orders`".
     pub(crate) what: String,
     /// Where a missing key is reported.
@@ -61,32 +61,42 @@ impl<'a, 'p> Fields<'a, 'p> {
 
     /// True if the key is written, or misspelt.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|e| e.key.value == key) || self.meant.contains(&key)
+        self.find(key).is_some()
+    }
+
+    fn index_of(&self, key: &str) -> Option<usize> {
+        let meant = || self.meant.iter().find(|(k, _)| *k == key).map(|(_, index)| *index);
+        self.entries.iter().position(|e| e.key.value == key).or_else(meant)
+    }
+
+    fn find(&self, key: &str) -> Option<&'a Entry> {
+        self.index_of(key).and_then(|index| self.entries.get(index))
     }
 
     /// True if the key is written with just this word.
     pub(crate) fn key_value_is(&self, key: &str, word: &str) -> bool {
-        self.entries.iter().any(|e| e.key.value == key && e.value.text().is_some_and(|t| t.text == word))
+        self.find(key).is_some_and(|e| e.value.text().is_some_and(|t| t.text == word))
     }
 
     /// Where the key is written.
     pub(crate) fn key_span(&self, key: &str) -> Span {
-        self.entries.iter().find(|e| e.key.value == key).map_or(self.owner, |e| e.key.span)
+        self.find(key).map_or(self.owner, |e| e.key.span)
     }
 
     /// Where its value is written.
     pub(crate) fn value_span(&self, key: &str) -> Span {
-        self.entries.iter().find(|e| e.key.value == key).map_or(self.owner, |e| e.value.span)
+        self.find(key).map_or(self.owner, |e| e.value.span)
     }
 
     /// The entry of a key, which becomes known; empty values too.
     pub(crate) fn entry(&mut self, key: &str) -> Option<&'a Entry> {
         debug_assert!(self.shape.key(key).is_some(), "`{key}` is not in the table of {}", self.shape.what);
-        let index = self.entries.iter().position(|e| e.key.value == key)?;
+        let index = self.index_of(key)?;
+        let entry = self.entries.get(index)?;
         if let Some(seen) = self.seen.get_mut(index) {
-            *seen = true;
+            *seen |= entry.key.value == key;
         }
-        self.entries.get(index)
+        Some(entry)
     }
 
     /// The value of a key, which becomes known. Empty values are reported and `None`; so is what this version cannot run.
@@ -116,10 +126,18 @@ impl<'a, 'p> Fields<'a, 'p> {
         node
     }
 
-    /// Any name.
+    /// True if what the key says was refused already.
+    pub(crate) fn refused(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|e| matches!(e.value.value, Value::Refused))
+    }
+
+    /// Any name; blank if it was refused already.
     pub(crate) fn name(&mut self, key: &'static str) -> Option<Name> {
         let node = self.take(key)?;
-        read::name(node, &format!("`{key}`"), self.p)
+        match node.value {
+            Value::Refused => Some(read::blank(node.span)),
+            _ => read::name(node, &format!("`{key}`"), self.p),
+        }
     }
 
     /// A name that must be there.
@@ -236,9 +254,18 @@ impl<'a, 'p> Fields<'a, 'p> {
 /// Misspelt keys that are looked at in one mapping.
 const MEANT_MAX: usize = 8;
 
-/// The keys that unknown ones stand for.
-fn meant(entries: &[Entry], shape: &'static Shape, p: &Problems) -> Vec<&'static str> {
-    let unknown = entries.iter().map(|e| e.key.as_str()).filter(|k| shape.key(k).is_none() && k.len() <= 64);
-    let unknown = unknown.filter(|k| !shape.elsewhere.iter().any(|(word, _)| word == k)).take(MEANT_MAX);
-    unknown.filter(|_| p.may_look_at(shape.keys.len())).filter_map(|k| nearest(k, shape.keys.iter().map(|k| k.name))).collect()
+/// The keys that unknown ones stand for, where they are not written themselves.
+fn meant(entries: &[Entry], shape: &'static Shape, p: &Problems) -> Vec<(&'static str, usize)> {
+    let unknown = entries.iter().enumerate().filter(|(_, e)| shape.key(&e.key.value).is_none() && e.key.value.len() <= 64);
+    let unknown = unknown.filter(|(_, e)| !shape.elsewhere.iter().any(|(word, _)| *word == e.key.value)).take(MEANT_MAX);
+    let affordable = unknown.filter(|_| p.may_look_at(shape.keys.len()));
+    let near = affordable.filter_map(|(index, e)| Some((nearest(&e.key.value, shape.keys.iter().map(|k| k.name))?, index)));
+    near.filter(|(key, _)| !entries.iter().any(|e| e.key.value == *key)).collect()
+}
+
+/// The entry of a key of a mapping, or of a misspelt one that stands for it.
+pub(crate) fn entry_of<'a>(node: &'a Node, shape: &'static Shape, key: &str) -> Option<&'a Entry> {
+    let entries = node.entries();
+    let meant = || meant(entries, shape, &Problems::new(Reach::Version)).into_iter().find(|(k, _)| *k == key);
+    entries.iter().find(|e| e.key.value == key).or_else(|| meant().and_then(|(_, index)| entries.get(index)))
 }

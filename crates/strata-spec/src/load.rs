@@ -111,7 +111,7 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
 
 fn version(f: &mut Fields) {
     let Some(node) = f.need("version", "write `version: 1`") else { return };
-    if node.text().is_none_or(|t| t.text.trim() != "1") {
+    if !matches!(node.value, Value::Refused) && node.text().is_none_or(|t| t.text.trim() != "1") {
         let found = node.text().map_or(node.found().to_owned(), |t| format!("`{}`", shown(&t.text)));
         f.p.add(
             Diagnostic::error(codes::WRONG_VERSION, node.span, format!("the language version cannot be {found}"))

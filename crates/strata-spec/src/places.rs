@@ -78,30 +78,14 @@ impl Places {
             .collect()
     }
 
-    /// The innermost `{` or `[` that is open at a byte, counted from the start of its section: quotes and comments do not count.
+    /// The innermost `{` or `[` that is open at a byte, in its section or the one above: quotes and comments do not count.
     pub(crate) fn open_bracket(&self, source: &str, at: usize) -> Option<usize> {
-        let lines = (0..=self.line_index(at)).rev().map(|l| self.line_span(source, l));
-        let starts_section = |l: &Span| source[l.start..].starts_with(|c: char| c.is_ascii_alphanumeric());
-        let start = lines.into_iter().find(starts_section).map_or(0, |l| l.start);
-        let (mut open, mut quote, mut before) = (Vec::new(), None, ' ');
-        let mut comment = false;
-        for (index, c) in source.get(start..at)?.char_indices() {
-            match (quote, c) {
-                (_, '\n') => comment = false,
-                _ if comment => {}
-                (Some(q), _) if q == c => quote = None,
-                (Some(_), _) => {}
-                (None, '#') if before.is_whitespace() => comment = true,
-                (None, '\'' | '"') if !before.is_alphanumeric() => quote = Some(c),
-                (None, '{' | '[') => open.push(start + index),
-                (None, '}' | ']') => {
-                    open.pop();
-                }
-                _ => {}
-            }
-            before = c;
-        }
-        open.pop()
+        // What begins a section ends the one before it, where the bracket may be.
+        let before = source.get(..at)?.trim_end().len().saturating_sub(1);
+        let lines = (0..=self.line_index(before)).rev().map(|l| self.line_span(source, l).start);
+        let mut sections = lines.filter(|start| source[*start..].starts_with(|c: char| c.is_ascii_alphanumeric()));
+        let own = sections.next().unwrap_or(0);
+        open_within(source, own, at).or_else(|| open_within(source, sections.next()?, own))
     }
 
     /// How many lines there are.
@@ -135,4 +119,26 @@ impl Places {
         }
         Some(Text { text: lines.join("\n"), style: Style::Literal, line_starts, unfolded: None })
     }
+}
+
+fn open_within(source: &str, start: usize, end: usize) -> Option<usize> {
+    let (mut open, mut quote, mut before) = (Vec::new(), None, ' ');
+    let mut comment = false;
+    for (index, c) in source.get(start..end)?.char_indices() {
+        match (quote, c) {
+            (_, '\n') => comment = false,
+            _ if comment => {}
+            (Some(q), _) if q == c => quote = None,
+            (Some(_), _) => {}
+            (None, '#') if before.is_whitespace() => comment = true,
+            (None, '\'' | '"') if !before.is_alphanumeric() => quote = Some(c),
+            (None, '{' | '[') => open.push(start + index),
+            (None, '}' | ']') => {
+                open.pop();
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    open.pop()
 }

@@ -1,7 +1,6 @@
 //! Reading on behind a syntax error: the text at fault is painted over, so that the rest of the file is read too and no error
 //! hides another. Never changes where anything stands.
 
-use crate::diagnostic::Diagnostic;
 use crate::places::Places;
 use crate::problems::Problems;
 use crate::text::Span;
@@ -29,7 +28,7 @@ pub(crate) fn tree(source: &str, problems: &mut Problems) -> Option<Node> {
     let mut draft = Draft { text: source.to_owned(), passed: Vec::new(), budget: AGAIN_BYTES_MAX };
     for _ in 0..ERRORS_MAX {
         problems.add(broken.diagnostic.clone());
-        let next = if broken.mendable { draft.mend(&broken.diagnostic, problems) } else { None };
+        let next = if broken.mendable { draft.mend(broken.at, problems) } else { None };
         match next {
             Some(Ok((node, found))) => {
                 problems.append(found);
@@ -54,10 +53,14 @@ type Read = Result<(Option<Node>, Problems), Box<Broken>>;
 
 impl Draft {
     /// Paints over as little as possible at the error and reads again; `None` if nothing helps.
-    fn mend(&mut self, error: &Diagnostic, problems: &Problems) -> Option<Read> {
+    fn mend(&mut self, stopped: usize, problems: &Problems) -> Option<Read> {
         let places = Places::of(&self.text);
-        let line = places.line_index(error.span.start);
-        for (paint, until) in self.candidates(&places, line) {
+        let line = places.line_index(stopped);
+        let opened = places.open_bracket(&self.text, stopped).map(|open| {
+            let of_line = places.line_span(&self.text, places.line_index(open));
+            (vec![content(&self.text, Span::new(open, of_line.end))], places.line_span(&self.text, line).end)
+        });
+        for (paint, until) in opened.into_iter().chain(self.candidates(&places, line)) {
             self.budget = self.budget.checked_sub(self.text.len())?;
             let text = painted(&self.text, &paint);
             let mut passed = self.passed.clone();
@@ -65,7 +68,7 @@ impl Draft {
             let mut found = problems.like();
             match yaml::tree(&text, &passed, &mut found) {
                 Ok(node) => return Some(Ok((node, found))),
-                Err(next) if next.diagnostic.span.start > until => {
+                Err(next) if next.at > until => {
                     (self.text, self.passed) = (text, passed);
                     return Some(Err(next));
                 }
@@ -171,8 +174,7 @@ mod tests {
             codes("a:\n  b: 'x' || y\n  c: %d\n  e: [1] = f\ng: 1\ng: 2\n"),
             [at(2), at(3), at(4), ("S0102".to_owned(), 6)]
         );
-        // Where a bracket is missing is seen behind it; the section is left out, the next one is read.
-        assert_eq!(codes("a:\n  b: {c: d\n  e: f\ng: 'x' || y\n"), [at(3), at(4)]);
+        assert_eq!(codes("a:\n  b: {c: d\n  e: f\ng: 'x' || y\n"), [at(2), at(4)]);
         assert_eq!(codes("a:\n  b: \"x\n  c: 1\n  c: 2\n"), [at(2), ("S0102".to_owned(), 4)]);
     }
 

@@ -109,7 +109,7 @@ fn slip<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
             true => usize::from(word != lower),
             false => strsim::osa_distance(word, &lower),
         };
-        (distance <= allowed(word, &lower)).then_some((distance, first_differs(word, &lower), k.len(), *k))
+        (distance <= allowed(word, &lower)).then_some((distance, first_differs(word, &lower), k.len().abs_diff(word.len()), *k))
     });
     near.min_by_key(|(distance, first, len, _)| (*distance, *first, *len)).map(|(_, _, _, k)| k)
 }

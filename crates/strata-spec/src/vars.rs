@@ -2,6 +2,8 @@
 
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::fields::entry_of;
+use crate::language::root::PIPELINE;
 use crate::problems::{Problems, Reach, shown};
 use crate::read;
 use crate::similar::nearest;
@@ -14,15 +16,17 @@ pub(crate) const RUN_AS_OF: &str = "${run.as_of}";
 /// Reads `vars:`, lets `given` override it, and replaces `${vars.…}` in every text of the file. Returns the values.
 pub(crate) fn apply(root: &mut Node, given: &[(String, String)], problems: &mut Problems) -> Vec<(String, String)> {
     let vars = declared(root, given, problems);
-    let section = root.entries().iter().find(|e| e.key.value == "vars");
-    if section.is_some_and(|s| matches!(s.value.value, Value::Refused)) {
+    let section = entry_of(root, &PIPELINE, "vars");
+    if section.is_some_and(|s| !matches!(s.value.value, Value::Map(_))) {
         // Reported already; what they are cannot be known.
         return vars;
     }
+    let own = section.map_or(Span::default(), |s| s.key.span);
     if let Value::Map(entries) = &mut root.value {
         for entry in entries {
-            let run = entry.key.value == "as_of" && entry.value.text().is_some_and(|t| t.text.trim() == RUN_AS_OF);
-            if entry.key.value != "vars" && !run {
+            let run = entry.value.text().is_some_and(|t| t.text.trim() == RUN_AS_OF);
+            let is_as_of = run && (entry.key.value == "as_of" || nearest(&entry.key.value, ["as_of"]).is_some());
+            if entry.key.span != own && !is_as_of {
                 replace_below(entry, &vars, problems);
             }
         }
@@ -31,7 +35,7 @@ pub(crate) fn apply(root: &mut Node, given: &[(String, String)], problems: &mut 
 }
 
 fn declared(root: &Node, given: &[(String, String)], problems: &mut Problems) -> Vec<(String, String)> {
-    let section = root.entries().iter().find(|e| e.key.value == "vars");
+    let section = entry_of(root, &PIPELINE, "vars");
     let mut vars: Vec<(String, String)> = Vec::new();
     for (name, value) in section.map(|s| read::named(&s.value, "`vars`", problems)).unwrap_or_default() {
         let default =
@@ -42,7 +46,7 @@ fn declared(root: &Node, given: &[(String, String)], problems: &mut Problems) ->
     let known: Vec<&str> = vars.iter().map(|(k, _)| k.as_str()).collect();
     let unreadable = match section {
         Some(section) => !matches!(section.value.value, Value::Map(_)),
-        None => root.entries().iter().any(|e| nearest(&e.key.value, ["vars"]).is_some() || e.key.value.starts_with("param")),
+        None => root.entries().iter().any(|e| e.key.value.starts_with("param")),
     };
     if unreadable {
         return vars;

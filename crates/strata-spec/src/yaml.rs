@@ -25,6 +25,8 @@ pub(crate) const DEPTH_MAX: usize = 64;
 pub(crate) struct Broken {
     /// What is wrong.
     pub(crate) diagnostic: Diagnostic,
+    /// Where the scanner stopped.
+    pub(crate) at: usize,
     /// True if only the text at that place cannot be read, so that the rest may be.
     pub(crate) mendable: bool,
 }
@@ -51,7 +53,8 @@ pub(crate) fn tree(source: &str, passed: &[Span], problems: &mut Problems) -> Re
     let mut builder = Builder { parser, places, source, passed, depth: 0, scalars: 0, problems };
     builder.document().map_err(|stop| {
         let mendable = matches!(stop, Stop::Syntax(_)) && !matches!(&stop, Stop::Syntax(e) if e.info().contains("recursion"));
-        Box::new(Broken { diagnostic: builder.stopped(&stop), mendable })
+        let at = if let Stop::Syntax(e) = &stop { builder.places.byte(e.marker().index()) } else { 0 };
+        Box::new(Broken { diagnostic: builder.stopped(&stop), at, mendable })
     })
 }
 
@@ -307,6 +310,20 @@ impl<'a> Builder<'a, '_> {
         Node { span, value: Value::Text(Text { text, style, line_starts, unfolded }) }
     }
 
+    /// A bracket that is open where reading stopped. On a later line, what stands there is seldom at fault.
+    fn open_bracket(&self, open: usize, stopped: Span) -> Diagnostic {
+        let mark = &self.source[open..=open];
+        let place = Span::new(open, open + 1);
+        if self.places.line_index(open) < self.places.line_index(stopped.start) {
+            let message = format!("this is not YAML: the `{mark}` here is not closed, or a comma is missing behind it");
+            let help = format!("close it, or add the comma; {}", advice::EXPRESSION);
+            return Diagnostic::error(codes::NOT_YAML, place, message).also(stopped, "reading stopped here").help(help);
+        }
+        let message = "this is not YAML: a comma is missing, or a bracket is not closed";
+        let help = format!("add the comma, or close the `{mark}`; {}", advice::EXPRESSION);
+        Diagnostic::error(codes::NOT_YAML, stopped, message).also(place, "opened here").help(help)
+    }
+
     fn stopped(&self, stop: &Stop) -> Diagnostic {
         match stop {
             Stop::TooDeep(span) => too_deep(*span),
@@ -331,16 +348,11 @@ impl<'a> Builder<'a, '_> {
                         .help(format!("if this is an expression: {}", advice::QUOTE));
                 }
                 let said = format!("this is not YAML: {}", advice::said(info));
-                let bracket = info.contains("expected ','").then(|| self.places.open_bracket(self.source, at)).flatten();
-                match bracket {
-                    Some(open) => {
-                        let mark = &self.source[open..=open];
-                        let line = self.places.line_index(open) + 1;
-                        let help = format!("close the `{mark}` of line {line}, or add the comma; {}", advice::EXPRESSION);
-                        Diagnostic::error(codes::NOT_YAML, span, said).also(Span::new(open, open + 1), "opened here").help(help)
-                    }
-                    None => Diagnostic::error(codes::NOT_YAML, span, said).help(advice::for_syntax(info, line)),
-                }
+                let plain = Diagnostic::error(codes::NOT_YAML, span, said).help(advice::for_syntax(info, line));
+                let of_brackets =
+                    ["flow", "indent", "indicator", "expected ','", "expected key"].iter().any(|w| info.contains(w));
+                let open = self.places.open_bracket(self.source, at).filter(|_| of_brackets);
+                open.map_or(plain, |open| self.open_bracket(open, span))
             }
         }
     }

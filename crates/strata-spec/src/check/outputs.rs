@@ -104,7 +104,7 @@ fn column(world: &World, entity: &str, name: &str, span: Span, problems: &mut Pr
     if !world.columns.readable {
         return;
     }
-    let Some(found) = world.pipeline.entity(entity) else { return };
+    let Some(found) = world.pipeline.entity(entity).filter(|e| !e.key.value.is_empty()) else { return };
     let unread = world.declared.has("segments", name) && world.pipeline.segmentation(name).is_none();
     if !world.columns.has(entity, name) && found.key.value != name && !unread {
         let message = format!("`{}` is neither an attribute nor a segment column of `{}`", shown(name), shown(entity));
@@ -134,7 +134,7 @@ fn column(world: &World, entity: &str, name: &str, span: Span, problems: &mut Pr
 
 /// `customers.email`: a source, or the name that a reference gives to one.
 fn source_column(world: &World, of: &str, column: &str, span: Span, problems: &mut Problems) {
-    if world.relations.contains(of) || world.declared.has("sources", of) {
+    if world.relations.contains(of) || world.declared.has("sources", of) || !world.declared.references_readable {
         return;
     }
     let mut known: Vec<&str> = Vec::new();

@@ -33,10 +33,10 @@ fn bare(named: &[(Name, Sql)]) -> impl Iterator<Item = &Name> {
 }
 
 fn check_profile(world: &World, profile: &Profile, problems: &mut Problems) {
-    if !world.columns.readable {
+    let entities: Vec<&str> = world.pipeline.entities.iter().map(|e| e.name.as_str()).collect();
+    if !world.columns.readable || entities.len() != world.declared.names("entities").len() {
         return;
     }
-    let entities: Vec<&str> = world.pipeline.entities.iter().map(|e| e.name.as_str()).collect();
     let is_known = |name: &str| world.declared.has("segments", name) || entities.iter().any(|e| world.columns.has(e, name));
     for name in profile.of.iter().filter(|n| !is_known(n.as_str())) {
         let help = problems.known_help(&name.value, "segmentations", &world.declared.texts("segments"));

@@ -78,6 +78,9 @@ fn references(world: &World, source: &Source, problems: &mut Problems) {
 fn key_fits(world: &World, reference: &Reference, problems: &mut Problems) {
     let Some(other) = world.pipeline.source(&reference.source.value) else { return };
     let name = shown(&other.name.value);
+    if other.key.iter().any(|k| k.value.is_empty()) {
+        return;
+    }
     if other.key.is_empty() {
         let message = format!("`{name}` declares no `key` to join on");
         let missing =

@@ -72,8 +72,9 @@ fn block(node: &Node, made: &mut EntityAttributes, problems: &mut Problems) -> b
             return false;
         }
     }
+    let readable = !["row", "from", "columns"].into_iter().any(|k| f.refused(k));
     f.finish();
-    true
+    readable
 }
 
 fn preset(f: &mut Fields) -> Option<AttributePreset> {

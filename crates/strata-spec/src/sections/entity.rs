@@ -12,16 +12,20 @@ use crate::tree::Node;
 /// `entities:`
 pub(crate) fn entities(node: &Node, problems: &mut Problems) -> Vec<Entity> {
     let entries = read::named(node, "`entities`", problems);
-    entries.into_iter().filter_map(|(name, node)| entity(name, node, problems)).collect()
+    entries.into_iter().map(|(name, node)| entity(name, node, problems)).collect()
 }
 
-fn entity(name: &Name, node: &Node, problems: &mut Problems) -> Option<Entity> {
-    let mut f = Fields::open(node, name, &people::ENTITY, problems)?;
+fn entity(name: &Name, node: &Node, problems: &mut Problems) -> Entity {
+    let Some(mut f) = Fields::open(node, name, &people::ENTITY, problems) else {
+        // It is there, whatever it says: nothing that names it is wrong.
+        let blank = read::blank(node.span);
+        return Entity { name: name.clone(), from: blank.clone(), key: blank, value: None };
+    };
     let from = f.need_name("from", "write `from: source`, the roster of all of them");
     let key = f.need_name("key", "write `key: column`, the column that every source knows the entity by");
     let value = f.sql("value");
     f.finish();
-    Some(Entity { name: name.clone(), from, key, value })
+    Entity { name: name.clone(), from, key, value }
 }
 
 /// `tables:`

@@ -37,23 +37,25 @@ struct Common {
 pub(crate) fn outputs(node: &Node, names: &RowNames, problems: &mut Problems) -> Vec<Output> {
     let entries = read::entries(node, "`outputs`", problems);
     let mut defaults = Common::default();
-    if let Some(entry) = entries.iter().find(|e| e.key.value == "defaults")
-        && let Some(mut f) = Fields::item(&entry.value, &language::DEFAULTS, problems)
-    {
-        defaults = common(&mut f);
-        f.finish();
+    let written = entries.iter().find(|e| e.key.value == "defaults");
+    let misspelt = entries.iter().find(|e| written.is_none() && is_misspelt_defaults(e));
+    if let Some(entry) = misspelt {
+        let message = format!("unknown key `{}` in `outputs`", shown(&entry.key.value));
+        problems.add(Diagnostic::error(codes::UNKNOWN_KEY, entry.key.span, message).help("did you mean `defaults`?"));
     }
-    let written = entries.iter().any(|e| e.key.value == "defaults");
-    let mut all = Vec::with_capacity(entries.len());
-    for entry in entries.iter().filter(|e| e.key.value != "defaults") {
-        if !written && is_misspelt_defaults(entry) {
-            let message = format!("unknown key `{}` in `outputs`", shown(&entry.key.value));
-            problems.add(Diagnostic::error(codes::UNKNOWN_KEY, entry.key.span, message).help("did you mean `defaults`?"));
-            continue;
+    let said = written.or(misspelt);
+    if let Some(entry) = said {
+        match Fields::item(&entry.value, &language::DEFAULTS, problems) {
+            Some(mut f) => {
+                defaults = common(&mut f);
+                f.finish();
+            }
+            None => defaults.to = Some(read::blank(entry.value.span)),
         }
-        all.extend(output(entry, &defaults, names, problems));
     }
-    all
+    let own = said.map(|e| e.key.span);
+    let rest = entries.iter().filter(|e| Some(e.key.span) != own);
+    rest.filter_map(|e| output(e, &defaults, names, problems)).collect()
 }
 
 /// An output without `select` whose name is nearly `defaults`.
@@ -162,7 +164,8 @@ fn classes(node: &Node, problems: &mut Problems) -> Vec<Class> {
 /// `to` with the output's name in place of `{name}`.
 fn placed(to: Name, name: &str, problems: &mut Problems) -> Name {
     let value = to.value.replace("{name}", name);
-    if let Some(at) = value.find(['{', '}']) {
+    // Where `vars` cannot be read, variables are still there.
+    if let Some(at) = value.find(['{', '}']).filter(|_| !value.contains("${")) {
         let message = format!("`{}` is not a placeholder", shown(&value[at..]));
         let unknown = Diagnostic::error(codes::BAD_PLACEHOLDER, to.span, message);
         problems.add(unknown.help("only `{name}` is, and stands for the output's name; variables are `${vars.x}`"));

@@ -75,6 +75,7 @@ fn numbers(f: &mut Fields) -> Numbers {
     let named = key.value.strip_prefix("env:").map(str::trim).filter(|n| read::is_identifier(n)).map(str::to_owned);
     match named {
         Some(name) => Numbers::Env(Located::new(name, key.span)),
+        None if key.value.is_empty() => Numbers::Seed(0),
         None => {
             let help = "write `key: env:NAME`; the key itself is never written in the file";
             read::bad_value(codes::BAD_VALUE, key.span, "`key` must name an environment variable".to_owned(), help, f.p);

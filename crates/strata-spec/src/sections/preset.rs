@@ -132,7 +132,8 @@ pub(crate) fn lifecycle_1(f: &mut Fields) -> Method {
     let recency_days = f.need_sql("recency_days", "write `recency_days: days_since(last_purchase_at)`");
     let mut days = |key, default| f.whole(key, 1..=1_000_000).unwrap_or(default);
     let (new, active, lapsing) = (days("new", 60), days("active", 120), days("lapsing", 365));
-    if lapsing <= active {
+    let unread = ["active", "lapsing"].into_iter().any(|k| f.refused(k));
+    if lapsing <= active && !unread {
         let message = format!("`lapsing` ({lapsing} days) must be more than `active` ({active} days)");
         let at = if f.has("lapsing") { f.key_span("lapsing") } else { f.key_span("active") };
         read::bad_value(codes::BAD_NUMBER, at, message, "nobody could be lapsing: raise `lapsing` or lower `active`", f.p);

@@ -145,10 +145,15 @@ pub(crate) fn count_mismatch(f: &mut Fields, key: &str, found: usize, expected: 
 
 fn preset_or_model(f: &mut Fields, entity: &Name, entities: &[Entity]) -> Option<Made> {
     let node = f.take("method")?;
-    let written = read::text(node, "`method`", "the name of a method", f.p)?.text.trim();
+    let Some(written) = read::text(node, "`method`", "the name of a method", f.p) else {
+        f.pass_rest();
+        return None;
+    };
+    let written = written.text.trim();
     match written {
         "rfm@1" => {
             let key = entities.iter().find(|e| e.name.value == entity.value).map(|e| e.key.value.as_str());
+            let key = key.filter(|k| !k.is_empty());
             Some(now(Method::Rfm(preset::rfm(f, key))))
         }
         "lifecycle@1" => Some(now(preset::lifecycle_1(f))),

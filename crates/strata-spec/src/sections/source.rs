@@ -26,7 +26,8 @@ fn source(name: &Name, node: &Node, problems: &mut Problems) -> Option<Source> {
     let late_us = f.take("late").and_then(|n| window::exact_us(n, "`late`", f.p));
     needs_time(&mut f, mode);
     let learned_later = f.take("learned_later").map(|n| learned(n, f.p)).unwrap_or_default();
-    let key = f.names("key");
+    let key = if f.refused("key") { vec![read::blank(f.value_span("key"))] } else { f.names("key") };
+    f.entry("key");
     let duplicates = duplicates(&mut f);
     let filter = f.sql("where");
     let references = f.take("references").map(|n| references(n, f.p)).unwrap_or_default();
@@ -179,7 +180,10 @@ fn reference(entry: &Entry, problems: &mut Problems) -> Option<Reference> {
     let span = entry.value.span;
     let (source, alias) = match words.as_slice() {
         [source] => (*source, *source),
-        [source, word, alias] if word.eq_ignore_ascii_case("as") => (*source, *alias),
+        [source, word, alias] if word.eq_ignore_ascii_case("as") => {
+            read::identified(&Located::new((*alias).to_owned(), span), "`references`", problems);
+            (*source, *alias)
+        }
         _ => {
             read::bad_value(
                 codes::BAD_VALUE,
@@ -192,7 +196,6 @@ fn reference(entry: &Entry, problems: &mut Problems) -> Option<Reference> {
         }
     };
     let alias = Located::new(alias.to_owned(), span);
-    read::identified(&alias, "`references`", problems);
     Some(Reference { columns, source: Located::new(source.to_owned(), span), alias })
 }
 
