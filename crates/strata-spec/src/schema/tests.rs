@@ -1,33 +1,30 @@
 //! The schema, the table of the language and the readers agree: held against every pipeline of the repository, against pipelines
-//! made from the table, and by an independent validator.
+//! made from the table, and by a validator.
 
 use super::*;
 use crate::load::load_within;
 use crate::problems::Problems;
 use crate::text::SourceText;
 use crate::tree::{Node, Style, Value as Tree};
-use boon::{Compiler, SchemaIndex, Schemas};
 use std::path::{Path, PathBuf};
 
 /// A pipeline file.
 static ROOT: Form = Form::Map(&PIPELINE);
 
+#[path = "../../tests/support/validator.rs"]
+mod validator;
+
 struct Validator {
-    schemas: Schemas,
-    index: SchemaIndex,
+    schema: Value,
 }
 
 impl Validator {
     fn of(reach: Reach) -> Self {
-        let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
-        // Compiling holds the schema against the schema of schemas.
-        compiler.add_resource("pipeline.json", schema(reach)).unwrap();
-        let index = compiler.compile("pipeline.json", &mut schemas).unwrap();
-        Self { schemas, index }
+        Self { schema: schema(reach) }
     }
 
     fn accepts(&self, value: &Value) -> Result<(), String> {
-        self.schemas.validate(value, self.index).map_err(|e| format!("{e:#}"))
+        validator::validate(&self.schema, value)
     }
 }
 
