@@ -27,8 +27,15 @@ pub(crate) enum Verb {
     },
     /// Checks a pipeline: every error at once, each with its place and what to do. Runs nothing.
     Check(Pipeline),
-    /// Shows what a run would do: steps, files, rows and bytes to read.
-    Plan(Pipeline),
+    /// Shows what a run would do and why: steps, files, rows and bytes to read.
+    Plan {
+        /// Pipeline and variables.
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// Folder for tables between steps and for run reports.
+        #[arg(long, default_value = ".strata")]
+        state: PathBuf,
+    },
     /// Runs a pipeline and publishes its outputs.
     Run {
         /// Pipeline and variables.
@@ -49,6 +56,9 @@ pub(crate) enum Verb {
         /// Writes the run report (JSON) here as well.
         #[arg(long)]
         report: Option<PathBuf>,
+        /// Does every step, whatever an earlier run on this machine left.
+        #[arg(long)]
+        fresh: bool,
         /// Sends every plan through its wire format before it runs, as a cluster would.
         #[arg(long, hide = true)]
         round_trip: bool,

@@ -35,7 +35,8 @@ pub(crate) fn text(report: &RunReport) -> String {
     let _ = writeln!(out, "\nTables");
     let width = report.outputs.iter().map(|o| o.name.len()).max().unwrap_or(0);
     for o in &report.outputs {
-        let _ = writeln!(out, "  {:<width$}  {:>10} rows  {}", o.name, number(o.rows), o.path);
+        let unchanged = if o.path.ends_with(&report.run_id) { "" } else { "  (unchanged)" };
+        let _ = writeln!(out, "  {:<width$}  {:>10} rows  {}{unchanged}", o.name, number(o.rows), o.path);
     }
     let _ = write!(out, "\n{} in {:.1} s, run {}", report.state, report.seconds, report.run_id);
     out

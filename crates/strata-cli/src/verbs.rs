@@ -8,6 +8,7 @@ use strata_engine::load::{LoadOptions, Loaded, verdict};
 use strata_engine::{Error, InProcessRunner, RunOptions, RunReport};
 use strata_plan::Outcome;
 use strata_runtime::Limits;
+use std::path::{Path, PathBuf};
 use strata_spec::{Diagnostic, Severity};
 
 /// Success.
@@ -21,15 +22,15 @@ pub(crate) async fn run(args: Args) -> u8 {
     match args.verb {
         Verb::Init { dir, run } => init(&dir, run, threads).await,
         Verb::Check(pipeline) => check(&pipeline).await,
-        Verb::Plan(pipeline) => plan(&pipeline).await,
+        Verb::Plan { pipeline, state } => plan(&pipeline, &state).await,
         #[cfg(feature = "cluster")]
         Verb::Run { pipeline, report, remote, .. } if remote.to.is_some() => {
             let to = remote.to.clone().unwrap_or_default();
             crate::remote::run(&pipeline, &to, &remote, report.as_ref()).await
         }
-        Verb::Run { pipeline, memory, spill_dir, state, report, round_trip, .. } => {
+        Verb::Run { pipeline, memory, spill_dir, state, report, fresh, round_trip, .. } => {
             let limits = Limits { memory_bytes: memory, threads, spill_dir, ..Limits::default() };
-            execute(&pipeline, &limits, &RunOptions::local(&state, report), round_trip).await
+            execute(&pipeline, &limits, Place { state, report, fresh }, round_trip).await
         }
         Verb::Outputs(pipeline) => outputs(&pipeline).await,
         #[cfg(feature = "cluster")]
@@ -102,17 +103,21 @@ async fn check(pipeline: &Pipeline) -> u8 {
     code
 }
 
-async fn plan(pipeline: &Pipeline) -> u8 {
+async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
     let loaded = match load(pipeline, false).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
     };
     let (outcome, found) = compiled(&loaded);
-    let Some(compiled) = outcome.and_then(|o| o.compiled) else { return say(&loaded, &found, pipeline.output) };
-    let steps = strata_engine::planned_steps(&compiled);
+    let Some(mut compiled) = outcome.and_then(|o| o.compiled) else { return say(&loaded, &found, pipeline.output) };
+    let steps = match strata_engine::foresee(&mut compiled, state) {
+        Ok(steps) => steps,
+        Err(e) => return failed(&e),
+    };
     let sources: Vec<_> = compiled.pinned_sources().collect();
     if pipeline.output == Output::Json {
-        let steps: Vec<String> = steps.iter().map(|s| s.label()).collect();
+        let steps: Vec<_> =
+            steps.iter().map(|s| json!({"step": s.step.label(), "reused": s.reused, "why": s.why})).collect();
         let sources: Vec<_> = sources
             .iter()
             .map(|(n, p)| json!({"source": n, "files": p.files.len(), "rows": p.rows(), "bytes": p.bytes()}))
@@ -132,15 +137,28 @@ async fn plan(pipeline: &Pipeline) -> u8 {
     }
     render::data("\nsteps");
     for (i, step) in steps.iter().enumerate() {
-        render::data(&format!("  {:>2}. {}", i + 1, step.label()));
+        let what = if step.reused { "reuse" } else { "run" };
+        render::data(&format!("  {:>2}. {what:<6}{:<32} {}", i + 1, step.step.label(), step.why));
     }
     OK
 }
 
-async fn execute(pipeline: &Pipeline, limits: &Limits, options: &RunOptions, round_trip: bool) -> u8 {
+/// What a run leaves on this machine, and where.
+struct Place {
+    state: PathBuf,
+    report: Option<PathBuf>,
+    /// Whether every step is done, whatever is there.
+    fresh: bool,
+}
+
+async fn execute(pipeline: &Pipeline, limits: &Limits, place: Place, round_trip: bool) -> u8 {
     let loaded = match load(pipeline, false).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
+    };
+    let options = match loaded.pipeline.as_ref().filter(|_| !place.fresh) {
+        Some(checked) => RunOptions::reusing(&place.state, place.report, &checked.name.value),
+        None => RunOptions::local(&place.state, place.report),
     };
     let runner = match InProcessRunner::new(limits) {
         Ok(runner) if round_trip => runner.with_round_trip(),
@@ -149,7 +167,7 @@ async fn execute(pipeline: &Pipeline, limits: &Limits, options: &RunOptions, rou
     };
     let json = pipeline.output == Output::Json;
     let bars = Bars::new(json);
-    let (result, report) = strata_engine::run(&loaded, &runner, options, &bars).await;
+    let (result, report) = strata_engine::run(&loaded, &runner, &options, &bars).await;
     finish(&loaded, result, &report, json)
 }
 
@@ -228,7 +246,7 @@ async fn init(dir: &std::path::Path, and_run: bool, threads: usize) -> u8 {
         output: Output::Text,
     };
     let limits = Limits { threads, ..Limits::default() };
-    let code = execute(&pipeline, &limits, &RunOptions::local(&dir.join(".strata"), None), false).await;
+    let code = execute(&pipeline, &limits, Place { state: dir.join(".strata"), report: None, fresh: true }, false).await;
     if code == OK {
         render::line(&format!("\nlook at {0}/pipeline.yaml, change something, and run it again:\n  {run}", dir.display()));
     }

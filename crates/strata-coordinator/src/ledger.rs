@@ -141,6 +141,11 @@ impl Journal for Ledger {
     fn resumes(&self) -> bool {
         true
     }
+
+    async fn keep(&self, _: &[String]) -> Result<Option<Vec<String>>, Error> {
+        // The next run of a pipeline may be led by another machine with another version: it starts anew.
+        Ok(None)
+    }
 }
 
 impl Progress for Ledger {

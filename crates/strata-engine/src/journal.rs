@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use strata_operators::pinned::PinnedTable;
 use strata_plan::Catalog;
 use strata_publish::{Manifest, Version};
@@ -39,52 +38,9 @@ pub trait Journal: Send + Sync {
     async fn may_commit(&self) -> Result<()>;
     /// Whether a failed run may be resumed, so that what it made is kept.
     fn resumes(&self) -> bool;
-}
-
-/// Reports as files of this machine; nothing to resume.
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// Written whole at each change.
-    pub reports: Vec<PathBuf>,
-}
-
-#[async_trait]
-impl Journal for Files {
-    async fn finished(&self) -> Result<Vec<Finished>> {
-        Ok(vec![])
-    }
-
-    async fn began(&self, _: usize, _: usize, _: &str) -> Result<()> {
-        Ok(())
-    }
-
-    async fn record(&self, _: Finished, _: &RunReport) -> Result<()> {
-        Ok(())
-    }
-
-    async fn report(&self, report: &RunReport) -> Result<()> {
-        let failed = |message: String| Error::Failed { step: "report".into(), message };
-        let text = serde_json::to_string_pretty(report).map_err(|e| failed(e.to_string()))?;
-        for path in &self.reports {
-            let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-            let write = || {
-                std::fs::create_dir_all(&folder)?;
-                let part = path.with_extension("json.part");
-                std::fs::write(&part, &text)?;
-                std::fs::rename(&part, path)
-            };
-            write().map_err(|e: std::io::Error| failed(format!("cannot write `{}`: {e}", path.display())))?;
-        }
-        Ok(())
-    }
-
-    async fn may_commit(&self) -> Result<()> {
-        Ok(())
-    }
-
-    fn resumes(&self) -> bool {
-        false
-    }
+    /// The run ended well and `steps` are what it did: the next run of the pipeline may go on from there. Gives the runs whose tables nobody
+    /// needs any more; `None` where every run starts anew.
+    async fn keep(&self, steps: &[String]) -> Result<Option<Vec<String>>>;
 }
 
 /// Files that were written for an output.
@@ -102,6 +58,15 @@ pub(crate) struct Written {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Artifact {
     pub(crate) step: StepReport,
+    /// The run that did it.
+    #[serde(default)]
+    pub(crate) run_id: String,
+    /// What can change from run to run, as it was.
+    #[serde(default)]
+    pub(crate) surroundings: BTreeMap<String, String>,
+    /// Whether a secret went into it.
+    #[serde(default)]
+    pub(crate) secret: bool,
     /// Tables of the work area, as hexadecimal messages.
     pub(crate) made: Vec<(String, String)>,
     pub(crate) solved: Value,

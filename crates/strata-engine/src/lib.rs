@@ -2,6 +2,9 @@
 //! table's rows itself: workers do, and return receipts.
 
 pub mod error;
+pub mod files;
+mod foresee;
+mod identity;
 pub mod journal;
 pub mod load;
 pub mod meter;
@@ -19,6 +22,7 @@ mod solved_wire;
 mod steps;
 
 pub use error::Error;
+pub use foresee::{Foreseen, foresee};
 pub use journal::{Finished, Journal};
 pub use load::{Loaded, load};
 pub use outputs::{OutputState, outputs};

@@ -1,18 +1,17 @@
-//! Going on behind the steps that an earlier attempt of a run finished. Never reuses a step that other inputs went into.
+//! Going on behind the steps that an earlier attempt of a run, or an earlier run, finished. Never reuses a step that other inputs went into.
 
 use crate::error::{Error, Result};
+use crate::identity::{self, Identity, MadeBy};
 use crate::journal::{Artifact, Finished, Written, damaged, text_of};
-use crate::load::Loaded;
 use crate::outputs::OutputTable;
 use crate::progress::Event;
-use crate::report::{SourceRows, StepReport};
+use crate::report::{OutputReport, SourceRows, StepReport};
 use crate::run::Run;
-use crate::solved_wire::{self, Names, hex};
+use crate::solved_wire::{self, Names};
 use crate::steps::PlannedStep;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use strata_plan::Compiled;
+use strata_plan::{Compiled, Solved};
 use strata_publish::Base;
 
 /// How far a run was before a step.
@@ -28,40 +27,49 @@ pub(crate) struct Mark {
     written: usize,
 }
 
-/// Digest of everything that goes into a run: the pipeline's text and variables, its clock, the pinned files, this version of Strata.
-pub(crate) fn inputs(loaded: &Loaded, compiled: &Compiled<'_>) -> Result<String> {
-    let mut hash = Sha256::new();
-    let mut add = |part: &[u8]| {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    };
-    add(env!("CARGO_PKG_VERSION").as_bytes());
-    add(loaded.source.text.as_bytes());
-    add(format!("{:?}", loaded.vars).as_bytes());
-    add(loaded.clock.as_of.to_rfc3339().as_bytes());
-    add(loaded.clock.timezone.name().as_bytes());
-    for (name, pinned) in compiled.pinned_sources() {
-        add(name.as_bytes());
-        add(text_of(pinned)?.as_bytes());
-    }
-    Ok(hex(&hash.finalize()))
-}
-
 impl Run<'_> {
-    /// What earlier attempts finished with the same inputs, by label.
-    pub(crate) async fn earlier(&self) -> Result<BTreeMap<String, Artifact>> {
-        let mut out = BTreeMap::new();
-        for finished in self.journal.finished().await? {
-            if finished.digest == self.digest(&finished.step) {
-                let artifact = serde_json::from_value(finished.artifact).map_err(|e| damaged(&e.to_string()))?;
-                out.insert(finished.step, artifact);
+    /// What earlier attempts, or an earlier run, finished, by label.
+    pub(crate) async fn earlier(&self) -> Result<BTreeMap<String, Finished>> {
+        Ok(self.journal.finished().await?.into_iter().map(|f| (f.step.clone(), f)).collect())
+    }
+
+    /// What a step's results depend on. INVARIANT: the steps before it are done.
+    pub(crate) fn identity(&mut self, step: &PlannedStep) -> Result<Identity> {
+        identity::of_step(&mut self.compiled, &self.solved, &self.made_by, step)
+    }
+
+    /// What `earlier` holds of a step of this identity.
+    pub(crate) fn found(
+        &self,
+        earlier: &BTreeMap<String, Finished>,
+        step: &PlannedStep,
+        identity: &Identity,
+    ) -> Result<Option<Artifact>> {
+        let Some(finished) = earlier.get(&step.label()) else { return Ok(None) };
+        let artifact: Artifact = serde_json::from_value(finished.artifact.clone()).map_err(|e| damaged(&e.to_string()))?;
+        let own = artifact.run_id == self.report.run_id;
+        Ok((finished.digest == identity.digest && (own || !artifact.secret)).then_some(artifact))
+    }
+
+    /// Whether every output is what an earlier run published of the same inputs: then none is written again. One that is not makes all be
+    /// written, so that the set is never mixed.
+    pub(crate) fn is_published(
+        &mut self,
+        steps: &[PlannedStep],
+        earlier: &BTreeMap<String, Finished>,
+        tables: &BTreeMap<String, OutputTable>,
+    ) -> Result<bool> {
+        for step in steps {
+            let PlannedStep::Write(name) = step else { continue };
+            let identity = self.identity(step)?;
+            let written = self.found(earlier, step, &identity)?.and_then(|a| a.written);
+            let current = tables.get(name).and_then(|t| t.current.as_ref());
+            match (written, current) {
+                (Some(w), Some(v)) if w.manifest.run_id == v.run_id && v.run_id != self.report.run_id => {}
+                _ => return Ok(false),
             }
         }
-        Ok(out)
-    }
-
-    fn digest(&self, step: &str) -> String {
-        hex(&Sha256::digest(format!("{}/{step}", self.inputs).as_bytes()))
+        Ok(true)
     }
 
     pub(crate) fn mark(&self) -> Mark {
@@ -79,8 +87,9 @@ impl Run<'_> {
     }
 
     /// Keeps what a step added since `mark`. The commit is no step to skip: committing again is how it is finished.
-    pub(crate) async fn record(&mut self, step: &PlannedStep, mark: Mark, done: StepReport) -> Result<()> {
+    pub(crate) async fn record(&mut self, step: &PlannedStep, identity: Identity, mark: Mark, done: StepReport) -> Result<()> {
         let made = std::mem::take(&mut self.made);
+        self.made_by.extend(made.iter().map(|(name, _)| (name.clone(), identity.digest.clone())));
         if !self.journal.resumes() || *step == PlannedStep::Commit {
             return Ok(());
         }
@@ -93,33 +102,39 @@ impl Run<'_> {
             made: made.iter().map(|(name, table)| Ok((name.clone(), text_of(table)?))).collect::<Result<_>>()?,
             solved: solved_wire::added(&self.solved, &mark.solved)?,
             written,
-            sources: self.sources.iter().filter(|(n, _)| !mark.sources.contains_key(*n)).map(|(n, r)| (n.clone(), r.clone())).collect(),
+            sources: self
+                .sources
+                .iter()
+                .filter(|(n, _)| !mark.sources.contains_key(*n))
+                .map(|(n, r)| (n.clone(), r.clone()))
+                .collect(),
             models: self.report.models[mark.models..].to_vec(),
             panel: self.report.panel[mark.panel..].to_vec(),
             outputs: self.report.outputs[mark.outputs..].to_vec(),
             warnings: self.report.warnings[mark.warnings..].to_vec(),
             step: done,
+            run_id: self.report.run_id.clone(),
+            surroundings: self.surroundings.clone(),
+            secret: identity.secret,
         };
         let label = step.label();
         let artifact = serde_json::to_value(artifact).map_err(|e| damaged(&e.to_string()))?;
-        let finished = Finished { digest: self.digest(&label), step: label, artifact };
+        let finished = Finished { digest: identity.digest, step: label, artifact };
         self.journal.record(finished, &self.report).await
     }
 
-    /// Takes over what an earlier attempt did in a step.
+    /// Takes over what an earlier attempt, or an earlier run, did in a step.
     pub(crate) fn reuse(
         &mut self,
-        index: usize,
-        of: usize,
+        (index, of): (usize, usize),
         step: &PlannedStep,
+        identity: &Identity,
         artifact: Artifact,
         tables: &mut BTreeMap<String, OutputTable>,
     ) -> Result<()> {
-        for (name, table) in artifact.made_tables()? {
-            self.compiled.made(name, table);
-        }
-        solved_wire::restore(&artifact.solved, &mut self.solved)?;
-        if let Some(written) = artifact.written {
+        let own = artifact.run_id == self.report.run_id;
+        take_over(&artifact, identity, &mut self.compiled, &mut self.solved, &mut self.made_by)?;
+        if let Some(written) = artifact.written.filter(|_| own) {
             let Some(table) = tables.remove(&written.name) else {
                 let message = format!("the output `{}` is gone", written.name);
                 return Err(Error::Internal { step: step.label(), message });
@@ -129,12 +144,28 @@ impl Run<'_> {
         self.sources.extend(artifact.sources);
         self.report.models.extend(artifact.models);
         self.report.panel.extend(artifact.panel);
-        self.report.outputs.extend(artifact.outputs);
+        self.report.outputs.extend(artifact.outputs.into_iter().map(|o| OutputReport { committed: o.committed || !own, ..o }));
         self.report.warnings.extend(artifact.warnings);
         let done = StepReport { reused: true, ..artifact.step };
-        let (label, detail) = (done.label.clone(), format!("{} (done before)", done.detail));
+        let why = if own { "done before".to_owned() } else { format!("unchanged since run {}", artifact.run_id) };
+        let (label, detail) = (done.label.clone(), format!("{} ({why})", done.detail));
         self.report.steps.push(done);
         self.progress.event(Event::Finished { index, of, label, detail, took: Duration::ZERO });
         Ok(())
     }
+}
+
+/// Makes tables and solved numbers of a finished step known.
+pub(crate) fn take_over(
+    artifact: &Artifact,
+    identity: &Identity,
+    compiled: &mut Compiled<'_>,
+    solved: &mut Solved,
+    made_by: &mut MadeBy,
+) -> Result<()> {
+    for (name, table) in artifact.made_tables()? {
+        made_by.insert(name.clone(), identity.digest.clone());
+        compiled.made(name, table);
+    }
+    solved_wire::restore(&artifact.solved, solved)
 }

@@ -2,7 +2,8 @@
 //! far it came. Never commits anything before everything is written.
 
 use crate::error::{Error, Result};
-use crate::journal::{Files, Journal};
+use crate::files::{Files, KeptSteps};
+use crate::journal::Journal;
 use crate::load::{Loaded, verdict};
 use crate::meter::Meter;
 use crate::outputs::{self, OutputTable, format_name};
@@ -10,7 +11,8 @@ use crate::progress::{Event, Progress};
 use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
 use crate::runner::Runner;
 use crate::steps::{PlannedStep, planned_steps};
-use crate::{panel, resume, rows, solve};
+use crate::identity::{self, Identity, MadeBy};
+use crate::{panel, rows, solve};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
@@ -54,8 +56,16 @@ impl RunOptions {
             run_id: Some(run_id),
             attempt: 1,
             work: state.join("work").to_string_lossy().into_owned(),
-            journal: Arc::new(Files { reports: std::iter::once(own).chain(report).collect() }),
+            journal: Arc::new(Files { reports: std::iter::once(own).chain(report).collect(), steps: None }),
         }
+    }
+
+    /// The same, going on from what the last run of `pipeline` on this machine left: a step of the same inputs is not done again.
+    pub fn reusing(state: &Path, report: Option<PathBuf>, pipeline: &str) -> Self {
+        let anew = Self::local(state, None);
+        let own = state.join("runs").join(anew.run_id.clone().unwrap_or_default()).join("report.json");
+        let steps = KeptSteps::open(&state.join("steps"), pipeline);
+        Self { journal: Arc::new(Files { reports: std::iter::once(own).chain(report).collect(), steps }), ..anew }
     }
 }
 
@@ -69,8 +79,10 @@ pub(crate) struct Run<'a> {
     source: &'a SourceText,
     work: Place,
     pub(crate) journal: &'a dyn Journal,
-    /// Digest of everything that goes into the run.
-    pub(crate) inputs: String,
+    /// Tables of the work area, with the digest of the step that made each.
+    pub(crate) made_by: MadeBy,
+    /// What can change from run to run.
+    pub(crate) surroundings: BTreeMap<String, String>,
     pub(crate) sources: BTreeMap<String, SourceRows>,
     pub(crate) made: Vec<(String, PinnedTable)>,
     pub(crate) spilled: u64,
@@ -102,10 +114,16 @@ pub async fn run(loaded: &Loaded, runner: &dyn Runner, options: &RunOptions, pro
         report.error = Some(e.to_string());
     }
     let saved = options.journal.report(&report).await;
-    if result.is_ok() || !options.journal.resumes() {
-        // The work area of a finished run is of no use to the next; what cannot be removed now is left to `gc`.
-        if let Ok(work) = store::place(&options.work) {
-            let _ = sweep::clear(&work.join(&run_id)).await;
+    let done: Vec<String> = report.steps.iter().map(|s| s.label.clone()).collect();
+    let unneeded = match &result {
+        Ok(()) => options.journal.keep(&done).await.unwrap_or_default().unwrap_or_else(|| vec![run_id.clone()]),
+        Err(_) if options.journal.resumes() => vec![],
+        Err(_) => vec![run_id.clone()],
+    };
+    if let Ok(work) = store::place(&options.work) {
+        // What cannot be removed now is left to `gc`.
+        for run in unneeded {
+            let _ = sweep::clear(&work.join(&run)).await;
         }
     }
     (result.and(saved), report)
@@ -128,7 +146,8 @@ async fn prepare_and_run(
     let work = store::place(&options.work).map_err(|e| failed(e.to_string()))?.join(&report.run_id);
     let mut run = Run {
         runner,
-        inputs: resume::inputs(loaded, &compiled)?,
+        made_by: MadeBy::new(),
+        surroundings: identity::surroundings(&compiled)?,
         compiled,
         solved: Solved::default(),
         report: std::mem::take(report),
@@ -166,11 +185,22 @@ impl Run<'_> {
         let mut tables: BTreeMap<String, OutputTable> = tables.into_iter().map(|t| (t.name.clone(), t)).collect();
         self.journal.report(&self.report).await?;
         let steps = planned_steps(&self.compiled);
-        let mut before = self.earlier().await?;
+        let earlier = self.earlier().await?;
+        let mut published = None;
         for (i, step) in steps.iter().enumerate() {
-            match before.remove(&step.label()) {
-                Some(artifact) => self.reuse(i + 1, steps.len(), step, artifact, &mut tables)?,
-                None => self.perform(i + 1, steps.len(), step, &mut tables).await?,
+            let place = (i + 1, steps.len());
+            let identity = self.identity(step)?;
+            let found = self.found(&earlier, step, &identity)?;
+            let reused = match (step, &found) {
+                (PlannedStep::Write(_), Some(artifact)) if artifact.run_id != self.report.run_id => match published {
+                    Some(known) => known,
+                    None => *published.insert(self.is_published(&steps, &earlier, &tables)?),
+                },
+                (_, found) => found.is_some(),
+            };
+            match found.filter(|_| reused) {
+                Some(artifact) => self.reuse(place, step, &identity, artifact, &mut tables)?,
+                None => self.perform(place, step, identity, &mut tables).await?,
             }
         }
         Ok(())
@@ -178,9 +208,9 @@ impl Run<'_> {
 
     async fn perform(
         &mut self,
-        index: usize,
-        of: usize,
+        (index, of): (usize, usize),
         step: &PlannedStep,
+        identity: Identity,
         tables: &mut BTreeMap<String, OutputTable>,
     ) -> Result<()> {
         let watch = Stopwatch::start();
@@ -203,7 +233,7 @@ impl Run<'_> {
             reused: false,
         };
         self.report.steps.push(done.clone());
-        self.record(step, mark, done).await?;
+        self.record(step, identity, mark, done).await?;
         self.progress.event(Event::Finished { index, of, label, detail, took });
         Ok(())
     }

@@ -3,6 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use strata_operators::pinned::PinnedTable;
 
+/// What earlier steps of a run have found out: swapped as a whole, never merged.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// As [`Catalog::work`].
+    pub work: HashMap<String, PinnedTable>,
+    /// As [`Catalog::owned`].
+    pub owned: HashSet<(String, String)>,
+}
+
 /// Pinned inputs and the tables that earlier steps left in the work area, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {

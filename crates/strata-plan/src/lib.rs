@@ -18,7 +18,7 @@ mod solved;
 mod sources;
 mod sql;
 
-pub use catalog::Catalog;
+pub use catalog::{Catalog, Known};
 pub use clock::Clock;
 pub use panel::{PanelColumns, Waterfall};
 pub use segments::{Boundary, KMeansPlan, Ranking};
@@ -111,6 +111,24 @@ impl Compiled<'_> {
     /// Tells the compiler where a step left its rows: `table:<name>`, `attributes:<entity>`, `features:<segmentation>`, `sample:<wave>`.
     pub fn made(&mut self, name: String, table: PinnedTable) {
         self.catalog.work.insert(name, table);
+    }
+
+    /// Tables that earlier steps left in the work area.
+    pub fn made_tables(&self) -> impl Iterator<Item = (&String, &PinnedTable)> {
+        self.catalog.work.iter()
+    }
+
+    /// `plan` with only what it uses: what two plans do not use cannot make them differ.
+    pub fn pruned(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        program::optimised(plan)
+    }
+
+    /// Compiles from here on as if `known` were all that earlier steps found out; gives what was known until now.
+    pub fn assume(&mut self, known: Known) -> Known {
+        Known {
+            work: std::mem::replace(&mut self.catalog.work, known.work),
+            owned: std::mem::replace(&mut self.catalog.owned, known.owned),
+        }
     }
 
     /// Tables that are steps of their own because their rows mix entities, in order.
