@@ -20,7 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,10 +28,11 @@ use strata_runtime::cluster::{self, ClusterCodec, Identity, MESSAGE_BYTES_MAX, t
 use strata_runtime::{Limits, LogicalCodec};
 use tokio::sync::RwLock;
 
-/// A worker that was not heard of for so long is lost; it says it is there every 2 s. The engine's default is 180.
+/// A worker that was not heard of for so long is lost; it says it is there every 2 s. The engine's default is 180. (One whose process ended is
+/// found earlier: its port is closed.)
 const WORKER_LOST_SECONDS: u64 = 10;
 /// How often is looked for lost workers.
-const LOOK_SECONDS: u64 = 2;
+const LOOK_SECONDS: u64 = 1;
 /// How long plans wait for any worker to come back when all are lost.
 const NO_WORKERS_SECONDS: u64 = 10;
 /// A task that failed for reasons outside it is tried so often.
@@ -93,7 +94,7 @@ impl Cluster {
         let server = SchedulerGrpcServer::new(self.scheduler.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        tonic::service::Routes::new(server).into_axum_router()
+        tonic::service::Routes::new(server).into_axum_router().layer(axum::middleware::from_fn(same_version))
     }
 
     /// Slots of the workers that are alive.
@@ -101,6 +102,11 @@ impl Cluster {
         let alive = self.workers.executor_heartbeats();
         let known = self.workers.registered_executor_metadata().await;
         known.iter().filter(|w| alive.contains_key(&w.id)).map(|w| w.specification.vcores as usize).sum()
+    }
+
+    /// Ids of the workers that are not lost.
+    pub(crate) async fn known(&self) -> HashSet<String> {
+        self.workers.registered_executor_metadata().await.into_iter().map(|w| w.id).collect()
     }
 
     /// Workers that are alive: host and slots.
@@ -128,8 +134,9 @@ impl Cluster {
         }
     }
 
-    /// Gives back slots that no task holds, if there are any; to be called every second.
+    /// Looks for lost workers, and gives back slots that no task holds, if there are any; to be called every second.
     pub(crate) async fn mend(&self) {
+        self.workers.look_for_lost().await;
         let mut running: HashMap<String, u32> = HashMap::new();
         for info in self.scheduler.state.task_manager.get_running_job_cache().values() {
             let graph = info.execution_graph.read().await;
@@ -232,6 +239,18 @@ impl Cluster {
         self.scheduler.state.executor_manager.clean_up_job_data(job.clone());
         if let Err(e) = self.jobs.remove_job(job).await {
             tracing::debug!("a finished plan was gone already: {e}");
+        }
+    }
+}
+
+/// Refuses what a worker of another version asks: its registration, its heartbeats, its results.
+async fn same_version(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+    let agent = request.headers().get(axum::http::header::USER_AGENT).and_then(|v| v.to_str().ok());
+    match cluster::check_version(agent) {
+        Ok(()) => next.run(request).await,
+        Err(why) => {
+            tracing::warn!("refused a worker: {why}");
+            tonic::Status::failed_precondition(why).into_http::<axum::body::Body>()
         }
     }
 }

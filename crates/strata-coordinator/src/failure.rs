@@ -27,11 +27,14 @@ pub(crate) fn of_text(text: &str) -> DataFusionError {
     if has("Resources exhausted") || has("ResourcesExhausted") {
         return DataFusionError::ResourcesExhausted(text.to_owned());
     }
-    if has("Task panicked") || has("panicked") {
+    if has("panicked") {
         return internal_datafusion_err!("a task died: {text}");
     }
     if PASSING.iter().any(|p| has(p)) || is_between_processes(text) || has("Object Store error") {
         return passing(text);
+    }
+    if has("Internal error: ") || has("Internal Ballista error: ") {
+        return internal_datafusion_err!("{text}");
     }
     DataFusionError::Execution(text.to_owned())
 }
@@ -67,5 +70,9 @@ mod tests {
         assert!(is_passing(&of_text(broken)));
         assert!(matches!(of_text("Resources exhausted: Failed to allocate"), DataFusionError::ResourcesExhausted(_)));
         assert!(matches!(of_text("Arrow error: Divide by zero"), DataFusionError::Execution(_)));
+        let panicked = "DataFusion error: Internal error: a task panicked: index out of bounds";
+        for defect in [panicked, "Join Error\ncaused by\ntask 7 panicked", "DataFusion error: Internal error: no such column"] {
+            assert!(matches!(of_text(defect), DataFusionError::Internal(_)), "{defect}");
+        }
     }
 }

@@ -6,21 +6,27 @@ use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::ledger::Ledger;
 use crate::runner::ClusterRunner;
+use futures::FutureExt;
 use serde_json::json;
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use strata_engine::journal::{pins_from_json, pins_to_json};
 use strata_engine::{Error as RunError, Finished, Journal, RunOptions, RunReport};
 use strata_store::{Change, Fence, Lease, ListQuery, NewEvent, Outcome, OutcomeClass, RunRecord, RunState};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// Name of the lease.
 const LEASE: &str = "coordinator";
 /// How long it lasts without being renewed.
 const TTL: Duration = Duration::from_secs(10);
-/// How often it is renewed, and how often one who waits for it asks.
+/// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(3);
+/// How often one who waits for it asks.
+const ASK: Duration = Duration::from_secs(1);
 /// How often the queue is looked at when nobody rings.
 const LOOK: Duration = Duration::from_secs(1);
 /// Label of the record of pinned files.
@@ -41,19 +47,29 @@ pub(crate) struct Settings {
     pub(crate) runs_max: usize,
 }
 
-/// Works until the future is dropped.
-pub(crate) async fn lead(hub: Arc<Hub>, cluster: Arc<Cluster>, settings: Settings) {
+/// Works until it is told to stop; the lease is then free at once.
+pub(crate) async fn lead(hub: Arc<Hub>, cluster: Arc<Cluster>, settings: Settings, stop: CancellationToken) {
     loop {
         match hub.store.acquire(LEASE, &settings.holder, TTL).await {
             Ok(Some(lease)) => {
                 tracing::info!(epoch = lease.epoch, "leads");
-                let lost = Leader::new(&hub, &cluster, &settings, lease).work().await;
-                tracing::warn!("no longer leads: {lost}");
+                match Leader::new(&hub, &cluster, &settings, lease.clone()).work(&stop).await {
+                    Some(lost) => tracing::warn!("no longer leads: {lost}"),
+                    None => {
+                        if let Err(e) = hub.store.release(&lease).await {
+                            tracing::warn!("cannot give the lease back: {e}");
+                        }
+                        return;
+                    }
+                }
             }
             Ok(None) => {}
             Err(e) => tracing::warn!("cannot ask for the lease: {e}"),
         }
-        tokio::time::sleep(RENEW).await;
+        tokio::select! {
+            () = tokio::time::sleep(ASK) => {}
+            () = stop.cancelled() => return,
+        }
     }
 }
 
@@ -87,15 +103,17 @@ impl Leader {
         }
     }
 
-    /// Gives why it ended. Dropping the tasks stops every run's work here; the next leader goes on behind their finished steps.
-    async fn work(mut self) -> String {
+    /// Gives why the lease was lost; `None` if it was told to stop. Dropping the tasks stops every run's work here; the next leader goes on
+    /// behind their finished steps.
+    async fn work(mut self, stop: &CancellationToken) -> Option<String> {
         let mut renew = tokio::time::interval(RENEW);
         let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
+                () = stop.cancelled() => return None,
                 _ = renew.tick() => match self.hub.store.renew(&self.lease, TTL).await {
                     Ok(lease) => self.lease = lease,
-                    Err(e @ strata_store::Error::Fenced { .. }) => return e.to_string(),
+                    Err(e @ strata_store::Error::Fenced { .. }) => return Some(e.to_string()),
                     // The store may come back before the lease ends; every write checks it anyway.
                     Err(e) => tracing::warn!("cannot renew the lease: {e}"),
                 },
@@ -129,18 +147,23 @@ impl Leader {
                 None => {}
             }
         }
-        let query = ListQuery {
+        let mut query = ListQuery {
             states: vec![RunState::Running, RunState::Queued],
             oldest_first: true,
             page_size: PAGE,
             ..Default::default()
         };
-        for run in self.hub.store.list(&query).await?.runs {
-            if self.busy.len() >= self.settings.runs_max {
-                break;
+        // A pipeline with pages of queued runs keeps no other from being begun.
+        while self.busy.len() < self.settings.runs_max {
+            let page = self.hub.store.list(&query).await?;
+            for run in page.runs {
+                if self.busy.len() < self.settings.runs_max && !self.busy.contains_key(&run.pipeline) {
+                    self.begin(run);
+                }
             }
-            if !self.busy.contains_key(&run.pipeline) {
-                self.begin(run);
+            query.page_token = page.next_page_token;
+            if query.page_token.is_none() {
+                break;
             }
         }
         Ok(())
@@ -158,13 +181,21 @@ impl Leader {
             run,
         };
         self.tasks.spawn(async move {
-            let run_id = work.run.run_id.clone();
-            if let Err(e) = work.through(stopped).await {
-                work.left(e).await;
+            match AssertUnwindSafe(work.through(stopped)).catch_unwind().await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => work.left(e).await,
+                Err(panic) => work.fail(panicked(panic.as_ref())).await,
             }
-            run_id
+            work.run.run_id
         });
     }
+}
+
+/// INVARIANT: a run that makes its coordinator panic ends; otherwise its pipeline would be busy for ever.
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    format!("the coordinator panicked while it worked on it: {said}")
 }
 
 async fn ended_before(hub: &Hub, fence: &Fence, run: &RunRecord) {
@@ -220,7 +251,10 @@ impl Work {
         let change = Change { events: vec![started], state: Some(RunState::Running), ..Default::default() };
         self.hub.store.append(&self.fence, &self.run.run_id, change).await?;
         let ledger = Arc::new(Ledger::new(Arc::clone(&self.hub), self.fence.clone(), self.run.run_id.clone()));
-        let limit = body.timeout_seconds.map(|s| Duration::from_secs(s).saturating_sub(self.age()));
+        let limit = match body.timeout_seconds {
+            None => None,
+            Some(s) => Some(Duration::from_secs(s).saturating_sub(self.hub.ages.age(&self.hub, &self.run.run_id).await?)),
+        };
         let (state, outcome, report) = tokio::select! {
             ended = self.execute(&body, attempt, &ledger) => ended?,
             () = told(&mut stopped) => (RunState::Cancelled, cancelled(&self.latest().await), None),
@@ -233,6 +267,7 @@ impl Work {
         }
         let change = ending(state, outcome, report.as_ref());
         self.hub.store.append(&self.fence, &self.run.run_id, change).await?;
+        self.hub.ages.forget(&self.run.run_id);
         ledger.news().await;
         Ok(())
     }
@@ -246,7 +281,12 @@ impl Work {
             tokio::time::sleep(LOOK).await;
             return;
         }
-        let outcome = Outcome { class: Some(OutcomeClass::Internal), exit_code: 70, message: error.to_string(), retryable: false };
+        self.fail(error.to_string()).await;
+    }
+
+    /// Ends it as a defect.
+    async fn fail(&self, message: String) {
+        let outcome = Outcome { class: Some(OutcomeClass::Internal), exit_code: 70, message, retryable: false };
         if let Err(e) = self.hub.store.append(&self.fence, &self.run.run_id, ending(RunState::Failed, outcome, None)).await {
             tracing::warn!(run = %self.run.run_id, "cannot end it: {e}");
             tokio::time::sleep(LOOK).await;
@@ -255,12 +295,6 @@ impl Work {
 
     async fn latest(&self) -> RunRecord {
         self.hub.store.get(&self.run.run_id).await.ok().flatten().unwrap_or_else(|| self.run.clone())
-    }
-
-    /// How long the run has been at work before this attempt.
-    fn age(&self) -> Duration {
-        let since = self.run.started_at.map(|at| strata_runtime::clock::now() - at);
-        since.and_then(|d| d.to_std().ok()).unwrap_or_default()
     }
 
     async fn execute(

@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::failure;
+use crate::slots::disturbed;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::JobId;
@@ -16,7 +17,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use strata_engine::{Meter, Reading, Runner, Running, Tasks};
@@ -25,22 +27,28 @@ use strata_engine::{Meter, Reading, Runner, Running, Tasks};
 const LOOK: Duration = Duration::from_millis(4);
 /// And every how many of these looks its tasks are counted.
 const COUNT_EVERY: u32 = 50;
-/// How long a plan waits for the first worker.
+/// How long the first plan of a run waits for a worker: people start a cluster in any order.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a later plan does; as long as one that loses all workers while it runs.
+const PATIENCE_LATER: Duration = Duration::from_secs(10);
 /// A plan whose result was lost with its worker, or that stands still, is run again so often. Its files have other names each time.
 const TRIES: u32 = 8;
+/// So often workers may be lost while they run tasks of a plan: then it is taken for what they die of.
+const LOST_MAX: u32 = 4;
 /// A plan of which no task ends and none runs for so long stands still.
 const STILL: Duration = Duration::from_secs(30);
 
 /// Runs plans on a cluster.
 pub struct ClusterRunner {
     cluster: Arc<Cluster>,
+    /// A plan has found workers.
+    began: AtomicBool,
 }
 
 impl ClusterRunner {
     /// A runner on the workers of `cluster`.
     pub fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster }
+        Self { cluster, began: AtomicBool::new(false) }
     }
 }
 
@@ -51,6 +59,10 @@ struct Job {
     schema: arrow::datatypes::SchemaRef,
     task: Arc<TaskContext>,
     id: Option<JobId>,
+    /// Workers that ran tasks of it at the last look.
+    on: BTreeSet<String>,
+    /// One of them was lost since the plan was submitted.
+    lost: bool,
 }
 
 /// What was read of a plan's operators.
@@ -58,6 +70,16 @@ struct Seen {
     cluster: Arc<Cluster>,
     job: Mutex<Option<JobId>>,
     last: Mutex<Counted>,
+}
+
+/// A running plan at one moment.
+#[derive(Default)]
+struct Look {
+    tasks: Tasks,
+    /// Workers that run tasks of it.
+    on: BTreeSet<String>,
+    /// Why it has to be run anew, if it has.
+    disturbed: Option<String>,
 }
 
 #[derive(Default, Clone)]
@@ -70,18 +92,21 @@ struct Counted {
 #[async_trait]
 impl Runner for ClusterRunner {
     async fn start(&self, label: &str, plan: LogicalPlan) -> Result<Running> {
-        let slots = self.cluster.wait_for_slots(PATIENCE).await?;
+        let patience = if self.began.load(Ordering::Relaxed) { PATIENCE_LATER } else { PATIENCE };
+        let slots = self.cluster.wait_for_slots(patience).await?;
+        self.began.store(true, Ordering::Relaxed);
         let session = self.cluster.session(slots)?;
         let physical = self.cluster.physical(&session, &plan).await?;
         let schema = physical.schema();
-        let seen =
-            Arc::new(Seen { cluster: Arc::clone(&self.cluster), job: Mutex::default(), last: Mutex::default() });
+        let seen = Arc::new(Seen { cluster: Arc::clone(&self.cluster), job: Mutex::default(), last: Mutex::default() });
         let mut job = Job {
             cluster: Arc::clone(&self.cluster),
             seen: Arc::clone(&seen),
             schema: Arc::clone(&schema),
             task: session.task_ctx(),
             id: None,
+            on: BTreeSet::new(),
+            lost: false,
         };
         let label = label.to_owned();
         let rows = stream::once(async move {
@@ -100,7 +125,7 @@ impl Job {
         session: &datafusion::prelude::SessionContext,
         plan: Arc<dyn ExecutionPlan>,
     ) -> Result<Vec<RecordBatch>> {
-        let mut tried = 1;
+        let (mut tried, mut lost) = (1, 0);
         loop {
             // INVARIANT: a plan that is run again is submitted anew: its tasks have other names, and so have the files they write.
             let id = self.cluster.submit(label, session.clone(), Arc::clone(&plan)).await?;
@@ -112,8 +137,12 @@ impl Job {
             };
             self.id = None;
             self.cluster.forget(&id).await;
+            self.count_lost().await;
+            lost += u32::from(std::mem::take(&mut self.lost));
             match result {
-                Err(e) if failure::is_passing(&e) && tried < TRIES && self.cluster.slots().await > 0 => {
+                Err(e) if failure::is_passing(&e) && lost >= LOST_MAX => return Err(deadly(lost, &e)),
+                Err(e) if failure::is_passing(&e) && tried < TRIES => {
+                    self.cluster.wait_for_slots(PATIENCE_LATER).await?;
                     tracing::warn!("`{label}` is run again: {e}");
                     tried += 1;
                 }
@@ -123,7 +152,7 @@ impl Job {
     }
 
     /// Waits for its end. Errors: what its tasks failed with.
-    async fn finished(&self, id: &JobId) -> Result<ExecutionGraphBox> {
+    async fn finished(&mut self, id: &JobId) -> Result<ExecutionGraphBox> {
         let (mut still, mut before, mut looks) = (Duration::ZERO, Tasks::default(), 0);
         loop {
             tokio::time::sleep(LOOK).await;
@@ -133,10 +162,7 @@ impl Job {
                     // It is said to have ended a moment before it can be read.
                     if let Some(graph) = self.cluster.ended(id).await {
                         self.seen.read(&graph);
-                        return match disturbed(&graph) {
-                            true => Err(failure::passing("a worker was lost while it ran")),
-                            false => Ok(graph),
-                        };
+                        return check_whole(&graph).map(|()| graph);
                     }
                     still += LOOK;
                     if still > STILL {
@@ -150,8 +176,15 @@ impl Job {
             if looks % COUNT_EVERY != 0 {
                 continue;
             }
-            let (tasks, running) = self.seen.look(id).await;
-            let moves = running > 0 || tasks != before || self.cluster.slots().await == 0;
+            let look = self.seen.look(id).await;
+            if let Some(why) = look.disturbed {
+                self.cluster.cancel(id).await;
+                return Err(failure::passing(&why));
+            }
+            let (tasks, running) = (look.tasks, !look.on.is_empty());
+            self.count_lost().await;
+            self.on = look.on;
+            let moves = running || tasks != before || self.cluster.slots().await == 0;
             still = if moves { Duration::ZERO } else { still + LOOK * COUNT_EVERY };
             before = tasks;
             if still > STILL {
@@ -161,6 +194,14 @@ impl Job {
                 self.cluster.cancel(id).await;
                 return Err(failure::passing("none of its tasks ran for half a minute"));
             }
+        }
+    }
+
+    /// Remembers workers that ran tasks of it a moment ago and are lost now.
+    async fn count_lost(&mut self) {
+        if !self.on.is_empty() {
+            let known = self.cluster.known().await;
+            self.lost |= std::mem::take(&mut self.on).iter().any(|worker| !known.contains(worker));
         }
     }
 
@@ -199,14 +240,15 @@ impl Drop for Job {
 }
 
 impl Seen {
-    /// Looks at a running plan: its tasks, and how many run at this moment.
-    async fn look(&self, id: &JobId) -> (Tasks, usize) {
-        let Some(graph) = self.cluster.running(id) else { return (Tasks::default(), 0) };
+    /// Looks at a running plan.
+    async fn look(&self, id: &JobId) -> Look {
+        let Some(graph) = self.cluster.running(id) else { return Look::default() };
         let graph = graph.read().await;
         let counted = counted(&graph);
         let tasks = counted.tasks;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = counted;
-        (tasks, graph.running_tasks().len())
+        let on = graph.running_tasks().into_iter().map(|task| task.executor_id).collect();
+        Look { tasks, on, disturbed: disturbed(&graph) }
     }
 
     fn read(&self, graph: &ExecutionGraphBox) {
@@ -233,16 +275,20 @@ impl Meter for Seen {
     }
 }
 
-/// Whether a part of a plan was done again. INVARIANT: such a result is not used: after a worker was killed in the middle, the engine has been
-/// seen to hand on fewer rows than there were, and to call it success.
-fn disturbed(graph: &ExecutionGraphBox) -> bool {
-    use ballista_core::serde::protobuf::task_status::Status as Task;
-    graph.stages().values().any(|stage| match stage {
-        ExecutionStage::Successful(s) => {
-            s.stage_attempt_num > 0 || s.task_infos.iter().any(|t| !matches!(t.task_status, Task::Successful(_)))
-        }
-        _ => true,
-    })
+/// The end of a plan that workers die of, as far as can be told. Another try may mend it: they may have been ended by somebody.
+fn deadly(lost: u32, last: &DataFusionError) -> DataFusionError {
+    failure::passing(&format!(
+        "{lost} times a worker was lost while it ran a task of this; does it need more memory than workers have? (the last time: {last})"
+    ))
+}
+
+/// Errors: `IoError` unless every task of a plan was done, and once.
+fn check_whole(graph: &ExecutionGraphBox) -> Result<()> {
+    let undone = || {
+        let done = graph.stages().values().all(|stage| matches!(stage, ExecutionStage::Successful(_)));
+        (!done).then(|| "a stage of it was not done".to_owned())
+    };
+    disturbed(graph).or_else(undone).map_or(Ok(()), |why| Err(failure::passing(&why)))
 }
 
 fn counted(graph: &ExecutionGraphBox) -> Counted {

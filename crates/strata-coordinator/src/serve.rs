@@ -131,16 +131,18 @@ pub async fn start(config: Config) -> Result<Coordinator, Error> {
         }
     });
     let settings = Settings { holder: strata_runtime::clock::run_id(), work: config.work, runs_max: config.runs_max.max(1) };
-    tasks.spawn(leader::lead(Arc::clone(&hub), Arc::clone(&cluster), settings));
+    tasks.spawn(leader::lead(Arc::clone(&hub), Arc::clone(&cluster), settings, stop.clone()));
     Ok(Coordinator { api, workers, hub, cluster, tasks, stop })
 }
 
 impl Coordinator {
-    /// Stops: takes no more requests, ends its work where it is (the next coordinator goes on behind the last finished steps).
+    /// Stops: takes no more requests, ends its work where it is (the next coordinator goes on behind the last finished steps), stops its tasks
+    /// on the workers.
     pub async fn stop(mut self) {
         self.stop.cancel();
         // Watchers may never hang up.
         tokio::time::sleep(Duration::from_millis(100)).await;
+        let _ = tokio::time::timeout(DRAIN, self.cluster.closed()).await;
         self.tasks.abort_all();
         let _ = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
     }

@@ -1,17 +1,32 @@
-//! Slots of workers, counted so that none is lost: the engine does not give back the slots of a task whose stage is begun again while it runs
-//! (a piece of an exchange was lost), and a cluster that lost all of them stands still. Never takes a slot from a task that runs.
+//! Workers and their slots. Slots are counted so that none is lost: the engine does not give back those of a task whose stage is begun again
+//! while it runs (a piece of an exchange was lost), and a cluster that lost all of them stands still. A worker whose port is closed is lost at
+//! once. Never takes a slot from a task that runs.
 
 use async_trait::async_trait;
 use ballista_core::JobId;
-use ballista_core::error::Result;
-use ballista_core::serde::protobuf::ExecutorHeartbeat;
+use ballista_core::error::{BallistaError, Result};
+use ballista_core::serde::protobuf::failed_task::FailedReason;
+use ballista_core::serde::protobuf::{ExecutorHeartbeat, ExecutorStatus, executor_status, task_status};
 use ballista_core::serde::scheduler::{ExecutorData, ExecutorMetadata};
 use ballista_scheduler::cluster::memory::InMemoryClusterState;
 use ballista_scheduler::cluster::{BoundTask, ClusterState, ClusterStateEventStream, ExecutorSlot};
 use ballista_scheduler::config::TaskDistributionPolicy;
+use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
+use ballista_scheduler::state::execution_stage::{ExecutionStage, TaskInfo};
 use ballista_scheduler::state::task_manager::JobInfoCache;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// How long a worker's port may take to answer; one that is closed says so at once.
+const KNOCK: Duration = Duration::from_millis(500);
+/// A worker whose port is closed at so many looks in a row is lost.
+const CLOSED_MAX: u32 = 2;
+/// Workers remembered that said that they are ending; each has ended long before it is forgotten.
+const ENDING_MAX: usize = 1000;
 
 /// The engine's own count, and beside it how many slots of each worker are given out.
 #[derive(Default)]
@@ -19,6 +34,35 @@ pub(crate) struct Slots {
     inner: InMemoryClusterState,
     out: Mutex<HashMap<String, u32>>,
     suspected: Mutex<HashMap<String, u32>>,
+    /// Workers that were found with their port closed, and how often in a row.
+    closed: Mutex<HashMap<String, u32>>,
+    /// Workers that said that they are ending.
+    ending: Mutex<VecDeque<String>>,
+}
+
+/// Why a part of a plan has to be done again, if one has: a stage was begun anew, or a task was lost with its worker or failed with what passes.
+/// INVARIANT: such a plan is run anew as a whole, and none of its tasks is given out any more: after a worker was killed in the middle, the
+/// engine has been seen to hand on fewer rows than there were, and to call it success.
+pub(crate) fn disturbed(graph: &ExecutionGraphBox) -> Option<String> {
+    graph.stages().values().find_map(|stage| {
+        let attempt = match stage {
+            ExecutionStage::UnResolved(s) => s.stage_attempt_num,
+            ExecutionStage::Resolved(s) => s.stage_attempt_num,
+            ExecutionStage::Running(s) => s.stage_attempt_num,
+            ExecutionStage::Successful(s) => s.stage_attempt_num,
+            ExecutionStage::Failed(s) => s.stage_attempt_num,
+        };
+        let lost = || "a worker was lost while it ran".to_owned();
+        let failed = |task: &TaskInfo| match &task.task_status {
+            task_status::Status::Failed(failed) if failed.retryable => match failed.failed_reason {
+                Some(FailedReason::ResultLost(_)) => Some(lost()),
+                _ => Some(failed.error.clone()),
+            },
+            _ => None,
+        };
+        let failed = stage.task_infos().unwrap_or_default().iter().find_map(failed);
+        failed.or_else(|| (attempt > 0).then(lost))
+    })
 }
 
 impl Slots {
@@ -30,15 +74,55 @@ impl Slots {
             idle.filter(|(_, n)| *n > 0).collect()
         };
         let before = std::mem::replace(&mut *self.suspected.lock().unwrap_or_else(PoisonError::into_inner), idle.clone());
-        let lost: Vec<ExecutorSlot> = idle
-            .into_iter()
-            .filter_map(|(w, n)| before.get(&w).map(|b| (w, n.min(*b))))
-            .collect();
+        let lost: Vec<ExecutorSlot> = idle.into_iter().filter_map(|(w, n)| before.get(&w).map(|b| (w, n.min(*b)))).collect();
         let n = lost.iter().map(|(_, n)| n).sum();
-        if n > 0 && let Err(e) = self.unbind_tasks(lost).await {
+        if n > 0
+            && let Err(e) = self.unbind_tasks(lost).await
+        {
             tracing::warn!("cannot give slots back: {e}");
         }
         n
+    }
+
+    /// Looks whether every worker's port is open, and takes one whose port is closed for lost: its process is gone. (A machine that is gone
+    /// does not answer, and is known by its silence.)
+    pub(crate) async fn look_for_lost(&self) {
+        let mut looks = JoinSet::new();
+        for worker in self.inner.registered_executor_metadata().await {
+            looks.spawn(async move {
+                let knocked = tokio::time::timeout(KNOCK, TcpStream::connect((worker.host.as_str(), worker.grpc_port))).await;
+                matches!(knocked, Ok(Err(e)) if e.kind() == ErrorKind::ConnectionRefused).then_some(worker.id)
+            });
+        }
+        let found: HashSet<String> = looks.join_all().await.into_iter().flatten().collect();
+        let lost: Vec<String> = {
+            let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+            closed.retain(|worker, _| found.contains(worker));
+            found.iter().for_each(|worker| *closed.entry(worker.clone()).or_default() += 1);
+            closed.iter().filter(|(_, n)| **n == CLOSED_MAX).map(|(worker, _)| worker.clone()).collect()
+        };
+        for worker in lost {
+            tracing::warn!("worker {worker} is gone: its port is closed");
+            if let Err(e) = self.never_heard(worker).await {
+                tracing::warn!("cannot take a worker for lost: {e}");
+            }
+        }
+    }
+
+    fn ends(&self, worker: &str) {
+        let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ending.iter().any(|w| w == worker) {
+            ending.push_back(worker.to_owned());
+        }
+        if ending.len() > ENDING_MAX {
+            ending.pop_front();
+        }
+    }
+
+    /// The engine takes a worker for lost that it has not heard of since the beginning of time.
+    async fn never_heard(&self, worker: String) -> Result<()> {
+        let never = ExecutorHeartbeat { executor_id: worker, timestamp: 0, ..Default::default() };
+        self.inner.save_executor_heartbeat(never).await
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, u32>> {
@@ -58,7 +142,13 @@ impl ClusterState for Slots {
         active_jobs: Arc<HashMap<JobId, JobInfoCache>>,
         executors: Option<HashSet<String>>,
     ) -> Result<Vec<BoundTask>> {
-        let bound = self.inner.bind_schedulable_tasks(distribution, active_jobs, executors).await?;
+        let mut whole = HashMap::with_capacity(active_jobs.len());
+        for (job, info) in active_jobs.iter() {
+            if disturbed(&*info.execution_graph.read().await).is_none() {
+                whole.insert(job.clone(), info.clone());
+            }
+        }
+        let bound = self.inner.bind_schedulable_tasks(distribution, Arc::new(whole), executors).await?;
         let mut out = self.lock();
         for (worker, task) in &bound {
             *out.entry(worker.clone()).or_default() += task.vcores_consumed;
@@ -83,12 +173,15 @@ impl ClusterState for Slots {
 
     async fn register_executor(&self, metadata: ExecutorMetadata, spec: ExecutorData) -> Result<()> {
         let worker = metadata.id.clone();
+        if self.ending.lock().unwrap_or_else(PoisonError::into_inner).contains(&worker) {
+            // Its heartbeats go on until its last task has ended: they must not bring it back.
+            return Err(BallistaError::General(format!("worker {worker} is ending")));
+        }
         // A worker that starts again at the address of another has taken its place: the other is lost now, not when it was not heard of for long.
         // Until then tasks for it would reach the new one.
         for known in self.inner.registered_executor_metadata().await {
             if known.id != worker && (&known.host, known.grpc_port) == (&metadata.host, metadata.grpc_port) {
-                let never = ExecutorHeartbeat { executor_id: known.id, timestamp: 0, ..Default::default() };
-                self.inner.save_executor_heartbeat(never).await?;
+                self.never_heard(known.id).await?;
             }
         }
         self.inner.register_executor(metadata, spec).await?;
@@ -109,6 +202,9 @@ impl ClusterState for Slots {
     }
 
     async fn save_executor_heartbeat(&self, heartbeat: ExecutorHeartbeat) -> Result<()> {
+        if matches!(heartbeat.status, Some(ExecutorStatus { status: Some(executor_status::Status::Terminating(_)) })) {
+            self.ends(&heartbeat.executor_id);
+        }
         self.inner.save_executor_heartbeat(heartbeat).await
     }
 

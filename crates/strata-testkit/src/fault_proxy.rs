@@ -1,12 +1,15 @@
 //! An HTTP proxy that fails as a seed says: errors, resets, lost replies, slow and stalled bodies. Never changes a byte that it
 //! hands on.
 //!
+//! It can also hold one request for ever, before its effect or after it, so that a test ends the process that waits for the answer.
+//!
 //! One request a connection: what it answers says `connection: close`. Each request's fate is drawn from the seed and the
 //! request's number, so a client that asks one thing after another meets the same faults every time.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -60,6 +63,24 @@ pub struct Counts {
     pub stalled: u64,
 }
 
+/// When a request is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing of it was done.
+    Before,
+    /// It was done, and its client does not know.
+    After,
+}
+
+/// A request to hold.
+#[derive(Debug)]
+struct Hold {
+    method: &'static str,
+    path: String,
+    moment: Moment,
+    held: Sender<SocketAddr>,
+}
+
 /// A running proxy.
 #[derive(Debug)]
 pub struct FaultProxy {
@@ -72,6 +93,7 @@ pub struct FaultProxy {
 struct Shared {
     upstream: SocketAddr,
     faults: Mutex<Faults>,
+    hold: Mutex<Option<Hold>>,
     counts: Mutex<Counts>,
     requests: AtomicU64,
     stop: AtomicBool,
@@ -103,6 +125,7 @@ impl FaultProxy {
         let shared = Arc::new(Shared {
             upstream: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             faults: Mutex::new(faults),
+            hold: Mutex::default(),
             counts: Mutex::default(),
             requests: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -120,6 +143,13 @@ impl FaultProxy {
     /// From the next request on these faults.
     pub fn set(&self, faults: Faults) {
         *lock(&self.shared.faults) = faults;
+    }
+
+    /// Holds the next request of this method whose path contains `path`, until its client hangs up. Gives the client's address when it holds it.
+    pub fn hold(&self, method: &'static str, path: &str, moment: Moment) -> Receiver<SocketAddr> {
+        let (held, receiver) = channel();
+        *lock(&self.shared.hold) = Some(Hold { method, path: path.to_owned(), moment, held });
+        receiver
     }
 
     /// What it has done so far.
@@ -168,6 +198,14 @@ fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
         return Ok(());
     }
     let Some(request) = read_request(&mut client)? else { return Ok(()) };
+    if let Some(hold) = shared.to_hold(&request) {
+        if hold.moment == Moment::After {
+            drop(read_all(ask(shared, &request)?)?);
+        }
+        // The test may look no more.
+        let _ = hold.held.send(client.peer_addr()?);
+        return wait_for_hang_up(shared, &mut client);
+    }
     match fate(&mut draw, &faults, &request) {
         Fate::Answer(answer) => {
             shared.count(|c| if answer.starts_with("409") { c.conflicts += 1 } else { c.errors += 1 });
@@ -303,6 +341,10 @@ fn stalled(shared: &Shared, answer: TcpStream, client: &mut TcpStream) -> std::i
     let bytes = read_all(answer)?;
     let body = body_at(&bytes);
     client.write_all(&bytes[..body + (bytes.len() - body) / 2])?;
+    wait_for_hang_up(shared, client)
+}
+
+fn wait_for_hang_up(shared: &Shared, client: &mut TcpStream) -> std::io::Result<()> {
     client.set_read_timeout(Some(BEAT))?;
     while !shared.stop.load(Ordering::Relaxed) {
         match client.read(&mut [0; 64]) {
@@ -324,6 +366,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    /// The hold that a request is the one of.
+    fn to_hold(&self, request: &Request) -> Option<Hold> {
+        let path = String::from_utf8_lossy(request.head.split(|b| *b == b'\r').next().unwrap_or_default()).into_owned();
+        lock(&self.hold).take_if(|hold| hold.method == request.method && path.contains(&hold.path))
+    }
+
     fn count(&self, add: impl FnOnce(&mut Counts)) {
         add(&mut lock(&self.counts));
     }

@@ -8,14 +8,18 @@ use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::serde::protobuf::{RuntimeStatsReport, ShuffleWritePartition, TaskColumnStats, WindowStateReport};
 use ballista_core::utils::GrpcClientConfig;
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use strata_runtime::cluster::is_between_processes;
 use strata_runtime::store::retryable;
 
@@ -111,6 +115,21 @@ fn passing(error: DataFusionError) -> DataFusionError {
     }
 }
 
+/// A task that panics is a defect that ends its plan; the worker lives on. Errors: what the task says; `Internal` for its panic.
+async fn caught<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut task = pin!(task);
+    // INVARIANT: a task that panicked is not looked at again.
+    let polled = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context))) {
+        Ok(polled) => polled,
+        Err(panic) => {
+            let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Poll::Ready(internal_err!("a task panicked: {said}"))
+        }
+    });
+    polled.await
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -120,7 +139,7 @@ impl fmt::Display for Stage {
 #[async_trait]
 impl QueryStageExecutor for Stage {
     async fn execute_query_stage(&self, task_id: usize, context: Arc<TaskContext>) -> Result<Vec<ShuffleWritePartition>> {
-        self.0.execute_query_stage(task_id, context).await.map_err(passing)
+        caught(self.0.execute_query_stage(task_id, context)).await.map_err(passing)
     }
 
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
@@ -137,5 +156,23 @@ impl QueryStageExecutor for Stage {
 
     fn collect_column_stats(&self) -> Vec<TaskColumnStats> {
         self.0.collect_column_stats()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_that_says_so() {
+        let rows = vec![1];
+        let task = async move {
+            tokio::task::yield_now().await;
+            Ok(rows[rows.len()])
+        };
+        let error = caught(task).await.unwrap_err();
+        assert!(matches!(error, DataFusionError::Internal(_)), "{error}");
+        assert!(error.to_string().contains("a task panicked: index out of bounds"), "{error}");
+        assert_eq!(caught(async { Ok(1) }).await.unwrap(), 1);
     }
 }

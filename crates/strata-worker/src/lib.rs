@@ -3,9 +3,12 @@
 mod engine;
 
 use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::error::BallistaError;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
+use ballista_executor::health::ExecutorHealth;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use strata_runtime::cluster::tls::{self, tunnel};
@@ -55,10 +58,14 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It may not listen like that.
-    #[error("`{0}` can be reached from other machines, and there are no certificates\n  help: give `--tls-ca`, `--tls-cert` and `--tls-key`, or listen on 127.0.0.1")]
+    #[error(
+        "`{0}` can be reached from other machines, and there are no certificates\n  help: give `--tls-ca`, `--tls-cert` and `--tls-key`, or listen on 127.0.0.1"
+    )]
     Open(IpAddr),
     /// The tunnel needs one address.
-    #[error("with certificates a worker needs an address of its own: `{0}` is none\n  help: `--listen ADDRESS` with the address that others reach this machine at")]
+    #[error(
+        "with certificates a worker needs an address of its own: `{0}` is none\n  help: `--listen ADDRESS` with the address that others reach this machine at"
+    )]
     Address(IpAddr),
     /// A port or folder cannot be used.
     #[error("cannot use {what}: {why}")]
@@ -71,13 +78,28 @@ pub enum Error {
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// The coordinator does not take it.
+    #[error("the coordinator refuses this worker: {0}")]
+    Refused(String),
     /// The engine stopped.
-    #[error("the worker stopped: {0}\n  help: is the coordinator up, of the same version, and are the certificates of one authority?")]
+    #[error(
+        "the worker stopped: {0}\n  help: is the coordinator up, of the same version, and are the certificates of one authority?"
+    )]
     Engine(String),
 }
 
-/// Works until it is told to stop (SIGTERM, SIGINT), then finishes its tasks. Errors: as [`Error`] says.
-pub async fn serve(config: Config) -> Result<(), Error> {
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended<T> {
+    /// It was told to.
+    Told(T),
+    /// Its coordinator did not answer for a while, or takes it for lost: the process is to start anew, without what it still does.
+    CutOff,
+}
+
+/// Works until it is told to stop, or is cut off from its coordinator. `told` resolves when SIGTERM or SIGINT came: the engine hears these
+/// signals itself, and hands its tasks back. Errors: as [`Error`] says.
+pub async fn serve<T>(config: Config, told: impl Future<Output = T>) -> Result<Ended<T>, Error> {
     if !config.listen.is_loopback() && config.identity.is_none() {
         return Err(Error::Open(config.listen));
     }
@@ -103,10 +125,39 @@ pub async fn serve(config: Config) -> Result<(), Error> {
         }
     };
     let process = process_config(&config, inner, &own)?;
-    let stopped = start_executor_process(Arc::new(process)).await.map_err(|e| Error::Engine(e.to_string()));
+    let health = process.health.clone();
+    let ended = work(process, told, health).await;
     // What is left of a worker that ended in order is of no use to anybody.
     let _ = std::fs::remove_dir_all(&own);
-    stopped
+    ended
+}
+
+async fn work<T>(
+    process: ExecutorProcessConfig,
+    told: impl Future<Output = T>,
+    health: ExecutorHealth,
+) -> Result<Ended<T>, Error> {
+    let failed = |e: BallistaError| match e {
+        BallistaError::GrpcError(status) => Error::Refused(status.message().to_owned()),
+        other => Error::Engine(other.to_string()),
+    };
+    let mut engine = pin!(start_executor_process(Arc::new(process)));
+    let ended = tokio::select! {
+        biased;
+        told = told => {
+            // The engine hears signals only once the coordinator knows it; until then there is nothing to hand back.
+            if health.is_ready() {
+                engine.await.map_err(failed)?;
+            }
+            return Ok(Ended::Told(told));
+        }
+        ended = &mut engine => ended,
+    };
+    match ended {
+        Ok(()) => Ok(Ended::CutOff),
+        Err(BallistaError::GrpcError(status)) if cluster::may_pass(&status) => Ok(Ended::CutOff),
+        Err(e) => Err(failed(e)),
+    }
 }
 
 /// A port that nobody listens on at this moment.
@@ -123,9 +174,8 @@ async fn open_tunnels(config: &Config, identity: &Identity) -> Result<(), Error>
     }
     for port in [config.port, config.task_port] {
         let address = SocketAddr::new(config.listen, port);
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|e| Error::Unusable { what: format!("`{address}`"), why: e.to_string() })?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|e| Error::Unusable { what: format!("`{address}`"), why: e.to_string() })?;
         let accepted = tls::accept(listener, identity, true)?;
         tokio::spawn(tunnel(accepted, SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
     }
@@ -177,7 +227,7 @@ fn process_config(config: &Config, inner: IpAddr, own: &Path) -> Result<Executor
         override_config_producer: Some(cluster::config_producer(limits, config.slots, config.identity.clone())),
         override_logical_codec: Some(Arc::new(LogicalCodec)),
         override_physical_codec: Some(Arc::new(ClusterCodec::default())),
-        override_create_grpc_client_endpoint: config.identity.clone().map(tls::endpoints),
+        override_create_grpc_client_endpoint: Some(cluster::to_coordinator(config.identity.clone())),
         ..Default::default()
     })
 }

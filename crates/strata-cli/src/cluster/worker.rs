@@ -1,13 +1,19 @@
 //! `strata worker`: runs tasks. Never reads a pipeline.
 
-use super::{FAILED, TERMINATED, TlsArgs, USAGE};
+use super::{FAILED, TlsArgs, USAGE, told_to_stop};
 use crate::args::bytes;
 use crate::render;
 use clap::Args;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use strata_runtime::Limits;
-use strata_worker::{Config, Error};
+use strata_worker::{Config, Ended, Error};
+
+/// The coordinator is away; another try may find it.
+const CUT_OFF: u8 = 75;
+/// Before a worker that was cut off starts anew: a coordinator that sends every worker away must not be run over.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Arguments of `strata worker`.
 #[derive(Debug, Clone, Args)]
@@ -60,18 +66,21 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<u8, (u8, String)> {
         identity: args.tls.identity().map_err(usage)?,
     };
     render::line(&format!("worker with {slots} slot{} for {}", crate::render::plural(slots), args.coordinator));
-    let told = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let telling = std::sync::Arc::clone(&told);
-    // The engine drains its tasks on the same signal; this only remembers that there was one.
-    tokio::spawn(async move {
-        if let Ok(mut signal) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            signal.recv().await;
-            telling.store(true, std::sync::atomic::Ordering::Relaxed);
-        }
-    });
-    strata_worker::serve(config).await.map_err(|e| match e {
-        Error::Open(_) | Error::Address(_) | Error::Tls(_) => (USAGE, e.to_string()),
-        other => (FAILED, other.to_string()),
-    })?;
-    Ok(if told.load(std::sync::atomic::Ordering::Relaxed) { TERMINATED } else { 0 })
+    match strata_worker::serve(config, told_to_stop()).await {
+        Ok(Ended::Told(code)) => Ok(code),
+        Ok(Ended::CutOff) => Err((CUT_OFF, format!("cut off from the coordinator, and {}", start_anew().await))),
+        Err(e @ (Error::Open(_) | Error::Address(_) | Error::Tls(_))) => Err((USAGE, e.to_string())),
+        Err(e) => Err((FAILED, e.to_string())),
+    }
+}
+
+/// Starts this program again in the place of this process, with the same arguments: what its tasks still do ends with it. Gives why it cannot.
+async fn start_anew() -> String {
+    use std::os::unix::process::CommandExt;
+    render::line("cut off from the coordinator: starting anew");
+    tokio::time::sleep(PAUSE).await;
+    match std::env::current_exe() {
+        Ok(own) => format!("cannot start anew: {}", std::process::Command::new(own).args(std::env::args_os().skip(1)).exec()),
+        Err(e) => format!("cannot start anew: {e}"),
+    }
 }

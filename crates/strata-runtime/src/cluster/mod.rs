@@ -18,6 +18,10 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
 
+/// The version of this process. All processes of a cluster are of one: a plan on the wire has no meaning to another.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What a worker calls itself in every request to its coordinator, before its version.
+const NAME: &str = "strata/";
 /// The largest message between processes: a plan with a few thousand pinned files has some megabytes.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// What a task's exchange may hold before it goes to disk, where no memory budget says otherwise.
@@ -79,6 +83,35 @@ pub fn functions() -> Result<BallistaFunctionRegistry> {
     Ok(BallistaFunctionRegistry::from(&state))
 }
 
+/// How a worker reaches its coordinator: with its version in every request and, beyond this machine, known by certificate.
+pub fn to_coordinator(identity: Option<Identity>) -> tls::Endpoints {
+    let secured = identity.map(tls::endpoints);
+    Arc::new(move |endpoint| {
+        let endpoint = match &secured {
+            Some(secured) => secured(endpoint)?,
+            None => endpoint,
+        };
+        Ok(endpoint.user_agent(format!("{NAME}{VERSION}"))?)
+    })
+}
+
+/// Whether a worker that calls itself so may work for this coordinator. Errors: what is wrong and what to do, for people.
+pub fn check_version(user_agent: Option<&str>) -> Result<(), String> {
+    let mut words = user_agent.unwrap_or_default().split(' ');
+    let what = match words.find_map(|word| word.strip_prefix(NAME)) {
+        Some(VERSION) => return Ok(()),
+        Some(theirs) => format!("this worker is Strata {theirs}"),
+        None => "this worker does not say that it is Strata".to_owned(),
+    };
+    Err(format!("{what}, the coordinator is Strata {VERSION}: all processes of a cluster are of one version"))
+}
+
+/// Whether what a coordinator's port answered tells of the way to it and not of what was asked.
+pub fn may_pass(answer: &tonic::Status) -> bool {
+    use tonic::Code::{Cancelled, DeadlineExceeded, Unavailable, Unknown};
+    matches!(answer.code(), Cancelled | DeadlineExceeded | Unavailable | Unknown)
+}
+
 /// Words of failures between processes: a connection that broke or was refused, a piece that is gone with its worker. None is of the data.
 const BETWEEN: [&str; 10] = [
     "h2 protocol error",
@@ -96,4 +129,19 @@ const BETWEEN: [&str; 10] = [
 /// Whether the text of an error tells of a failure between processes, which another try may mend.
 pub fn is_between_processes(text: &str) -> bool {
     BETWEEN.iter().any(|words| text.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_own_version_is_taken() {
+        assert_eq!(check_version(Some(&format!("{NAME}{VERSION} tonic/0.14.2"))), Ok(()));
+        let refused = check_version(Some("strata/0.0.9 tonic/0.14.2")).unwrap_err();
+        assert!(refused.contains("Strata 0.0.9") && refused.contains(&format!("Strata {VERSION}")), "{refused}");
+        for foreign in [None, Some(""), Some("tonic/0.14.2"), Some("strata")] {
+            assert!(check_version(foreign).unwrap_err().contains("does not say"), "{foreign:?}");
+        }
+    }
 }

@@ -136,6 +136,8 @@ pub fn accept(listener: TcpListener, identity: &Identity, known_peers: bool) -> 
                 match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
                     // A closed receiver ends the loop above.
                     Ok(Ok(stream)) => drop(sender.send((stream, peer)).await),
+                    // It only looked whether anybody listens.
+                    Ok(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => tracing::debug!("{peer} hung up at once"),
                     Ok(Err(e)) => tracing::warn!("refused a connection from {peer}: {e}"),
                     Err(_) => tracing::warn!("refused a connection from {peer}: no handshake in time"),
                 }
