@@ -3,8 +3,12 @@
 mod c360;
 mod cases;
 mod cluster;
+mod faults;
 mod journey;
 mod kill;
+mod reuse;
 mod s3;
+mod scale;
 mod security;
+mod takeover;
 mod usage;

@@ -7,7 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use std::sync::Arc;
 use strata_runtime::store::Place;
 use strata_spec::pipeline::{ReadFormat, Source};
@@ -41,9 +41,30 @@ async fn parquet_footer(store: &Arc<dyn ObjectStore>, name: Path, size: u64) -> 
             parsed => break parsed.and_then(|()| reader.finish()).map_err(|e| e.to_string())?,
         }
     };
+    let rows = check_footer(&metadata, size)?;
     let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|e| e.to_string())?;
-    let rows = metadata.metadata().file_metadata().num_rows();
-    Ok((plain(metadata.schema()), Some(rows as u64)))
+    Ok((plain(metadata.schema()), Some(rows)))
+}
+
+/// Rows of the file. Errors: where the footer names places outside the file or counts that cannot be, which the reader of its pages would
+/// panic at.
+fn check_footer(metadata: &ParquetMetaData, size: u64) -> Result<u64, String> {
+    let mut rows: u64 = 0;
+    for group in metadata.row_groups() {
+        for column in group.columns() {
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let (start, length) = (u64::try_from(start), u64::try_from(column.compressed_size()));
+            let inside = matches!((start, length), (Ok(s), Ok(l)) if s.checked_add(l).is_some_and(|end| end <= size));
+            if !inside || column.num_values() < 0 || column.uncompressed_size() < 0 {
+                return Err(format!("its footer is damaged: column `{}` lies outside of the file", column.column_path().string()));
+            }
+        }
+        rows = u64::try_from(group.num_rows()).ok().and_then(|n| rows.checked_add(n)).ok_or("its footer is damaged: its rows")?;
+    }
+    match u64::try_from(metadata.file_metadata().num_rows()) {
+        Ok(all) if all == rows => Ok(rows),
+        _ => Err("its footer is damaged: its parts have other rows than the whole".to_owned()),
+    }
 }
 
 /// Text as plain UTF-8 and no metadata: what two writers of one table differ in without differing.
