@@ -32,7 +32,7 @@ pub(crate) fn of_step(compiled: &mut Compiled<'_>, solved: &Solved, made: &MadeB
     let real = compiled.assume(Known { work: stand_ins, ..Known::default() });
     let found = parts(compiled, solved, step);
     compiled.assume(real);
-    let (plans, text) = found.map_err(|e| Error::of_step(&step.label(), e))?;
+    let Parts { plans, whole, text } = found.map_err(|e| Error::of_step(&step.label(), e))?;
     let mut hash = Sha256::new();
     let mut secret = text.contains("env:");
     let mut add = |part: &[u8]| {
@@ -42,9 +42,10 @@ pub(crate) fn of_step(compiled: &mut Compiled<'_>, solved: &Solved, made: &MadeB
     add(build().as_bytes());
     add(step.label().as_bytes());
     add(without_places(&text).as_bytes());
-    for plan in &plans {
-        let pruned = compiled.pruned(plan).and_then(|p| logical_plan_to_bytes_with_extension_codec(&p, &LogicalCodec));
-        let bytes = pruned.map_err(|e| Error::of_step(&step.label(), e))?;
+    let encoded = |plan: &LogicalPlan| logical_plan_to_bytes_with_extension_codec(plan, &LogicalCodec);
+    let pruned = plans.iter().map(|plan| compiled.pruned(plan).and_then(|p| encoded(&p)));
+    for bytes in pruned.chain(whole.iter().map(encoded)) {
+        let bytes = bytes.map_err(|e| Error::of_step(&step.label(), e))?;
         secret |= bytes.windows(4).any(|w| w == b"env:");
         add(&bytes);
     }
@@ -78,14 +79,25 @@ fn build() -> String {
     format!("{} {bytes}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The plans that a step's results follow from, and its settings as text.
-fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafusion::common::Result<(Vec<LogicalPlan>, String)> {
+/// What a step's results follow from.
+#[derive(Default)]
+struct Parts {
+    /// Plans of which only what they use counts.
+    plans: Vec<LogicalPlan>,
+    /// Plans of which everything counts.
+    whole: Vec<LogicalPlan>,
+    /// Settings.
+    text: String,
+}
+
+fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafusion::common::Result<Parts> {
     let pipeline = compiled.pipeline();
+    let only = |plan: LogicalPlan| Parts { plans: vec![plan], ..Parts::default() };
     Ok(match step {
-        PlannedStep::Table(name) => (vec![compiled.table_plan(name)?], String::new()),
-        PlannedStep::Attributes(entity) => (vec![compiled.attributes_plan(entity)?], String::new()),
+        PlannedStep::Table(name) => only(compiled.table_plan(name)?),
+        PlannedStep::Attributes(entity) => only(compiled.attributes_plan(entity)?),
         PlannedStep::Solve(name) => {
-            let Some(segmentation) = pipeline.segmentation(name) else { return Ok(Default::default()) };
+            let Some(segmentation) = pipeline.segmentation(name) else { return Ok(Parts::default()) };
             let plans = match &segmentation.method {
                 Method::KMeans(model) => {
                     let plans = compiled.kmeans(segmentation, model, solved)?;
@@ -93,21 +105,23 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
                 }
                 _ => compiled.rankings(segmentation, solved)?.into_iter().map(|r| r.histogram).collect(),
             };
-            (plans, format!("{segmentation:?}"))
+            Parts { plans, text: format!("{segmentation:?}"), ..Parts::default() }
         }
         PlannedStep::Wave(name) => {
-            let Some(wave) = pipeline.wave(name) else { return Ok(Default::default()) };
+            let (Some(wave), Some(panel)) = (pipeline.wave(name), &pipeline.panel) else { return Ok(Parts::default()) };
             let mut plans = vec![compiled.waterfall(solved)?.counts, compiled.strata(wave, solved)?];
             for margin in wave.weights.iter().flat_map(|w| &w.rake) {
                 plans.push(compiled.margin(wave, &margin.value, solved)?);
             }
-            (plans, format!("{:?}{:?}", pipeline.panel, wave))
+            // The sample carries whatever outputs ask of the rows it is drawn from.
+            let whole = vec![compiled.view(&panel.entity.value, solved)?];
+            Parts { plans, whole, text: format!("{panel:?}{wave:?}") }
         }
         PlannedStep::Write(name) => {
-            let Some(output) = pipeline.outputs.iter().find(|o| o.name.value == *name) else { return Ok(Default::default()) };
-            (vec![compiled.output_plan(output, solved)?], format!("{output:?}"))
+            let Some(output) = pipeline.outputs.iter().find(|o| o.name.value == *name) else { return Ok(Parts::default()) };
+            Parts { plans: vec![compiled.output_plan(output, solved)?], text: format!("{output:?}"), ..Parts::default() }
         }
-        PlannedStep::Commit => Default::default(),
+        PlannedStep::Commit => Parts::default(),
     })
 }
 

@@ -16,7 +16,7 @@ fn command(place: &Place, as_of: &str) -> Command {
     let mut command = Command::new(binary());
     command.arg("run").arg(repository().join("pipelines/c360"));
     command.arg("-p").arg(format!("data={}", place.data.display())).arg("-p").arg(format!("out={}", place.out.display()));
-    command.arg("--state").arg(&place.state).args(["--as-of", as_of, "--output", "json"]);
+    command.arg("--state").arg(&place.state).args(["--fresh", "--as-of", as_of, "--output", "json"]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
