@@ -4,9 +4,11 @@
 //!
 //! Source: Chvátal 1983, chapters 3 and 8 (two phases, upper bounds); Bland 1977 where the steps stand still.
 
+mod dual;
 mod whole;
 
 use crate::{Error, Result};
+pub(crate) use dual::minimise_from;
 pub(crate) use whole::{Whole, minimise_whole};
 
 /// A program.
@@ -60,11 +62,27 @@ pub(crate) fn minimise(program: &Program) -> Result<Outcome> {
     if tableau.artificial_sum() > TINY * scale {
         return Ok(Outcome::Infeasible { multipliers: tableau.multipliers() });
     }
-    tableau.second_phase(program);
+    // Artificial variables are 0 from now on.
+    tableau.upper[tableau.columns..].fill(0.0);
+    tableau.price(program);
     tableau.run()?;
-    let values = tableau.values(program);
-    let objective = program.columns.iter().zip(&values).map(|(column, value)| column.cost * value).sum();
-    Ok(Outcome::Optimal { values, objective })
+    Ok(tableau.optimum(program))
+}
+
+/// Divides `row` by its entry in column `j` and takes it from all other rows, and from the reduced costs, so that theirs is 0.
+fn clear_column(entries: &mut [f64], reduced: &mut [f64], width: usize, row: usize, j: usize) {
+    let pivot = entries[row * width + j];
+    let line: Vec<f64> = entries[row * width..(row + 1) * width].iter().map(|entry| entry / pivot).collect();
+    let clear = |target: &mut [f64]| {
+        let factor = target[j];
+        if factor != 0.0 {
+            target.iter_mut().zip(&line).for_each(|(entry, x)| *entry -= factor * x);
+            target[j] = 0.0;
+        }
+    };
+    entries.chunks_exact_mut(width).enumerate().filter(|(other, _)| *other != row).for_each(|(_, other)| clear(other));
+    clear(reduced);
+    entries[row * width..(row + 1) * width].copy_from_slice(&line);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,7 +92,7 @@ enum Place {
     Upper,
 }
 
-/// Columns are shifted to lower 0; behind them one artificial column a row.
+/// Columns are shifted to lower 0; in the first phase there is one artificial column a row behind them.
 struct Tableau {
     rows: usize,
     columns: usize,
@@ -119,14 +137,18 @@ impl Tableau {
         Tableau { rows, columns, width, entries, basis, basic, upper, place, reduced, signs }
     }
 
-    /// Artificial variables are 0 from now on, and the costs are those of the program.
-    fn second_phase(&mut self, program: &Program) {
-        self.upper[self.columns..].fill(0.0);
+    /// The reduced costs of the program's own costs at the current basis.
+    fn price(&mut self, program: &Program) {
         let cost = |j: usize| program.columns.get(j).map_or(0.0, |column| column.cost);
-        for j in 0..self.width {
-            let paid: f64 = (0..self.rows).map(|row| cost(self.basis[row]) * self.entries[row * self.width + j]).sum();
-            self.reduced[j] = if self.place[j] == Place::Basic { 0.0 } else { cost(j) - paid };
+        self.reduced = (0..self.width).map(cost).collect();
+        for row in 0..self.rows {
+            let price = cost(self.basis[row]);
+            let line = &self.entries[row * self.width..(row + 1) * self.width];
+            if price != 0.0 {
+                self.reduced.iter_mut().zip(line).for_each(|(reduced, entry)| *reduced -= price * entry);
+            }
         }
+        self.basis.iter().for_each(|&j| self.reduced[j] = 0.0);
     }
 
     /// Steps to the optimum of the current costs.
@@ -214,19 +236,7 @@ impl Tableau {
 
     /// Makes column `j` the unit column of `row`.
     fn pivot(&mut self, row: usize, j: usize) {
-        let width = self.width;
-        let pivot = self.entries[row * width + j];
-        let line: Vec<f64> = self.entries[row * width..(row + 1) * width].iter().map(|entry| entry / pivot).collect();
-        let clear = |target: &mut [f64]| {
-            let factor = target[j];
-            if factor != 0.0 {
-                target.iter_mut().zip(&line).for_each(|(entry, x)| *entry -= factor * x);
-                target[j] = 0.0;
-            }
-        };
-        self.entries.chunks_exact_mut(width).enumerate().filter(|(other, _)| *other != row).for_each(|(_, other)| clear(other));
-        clear(&mut self.reduced);
-        self.entries[row * width..(row + 1) * width].copy_from_slice(&line);
+        clear_column(&mut self.entries, &mut self.reduced, self.width, row, j);
     }
 
     fn artificial_sum(&self) -> f64 {
@@ -237,6 +247,12 @@ impl Tableau {
     /// The multipliers of the first phase: y = 1 − reduced cost of the artificial column, in the signs of the program.
     fn multipliers(&self) -> Vec<f64> {
         (0..self.rows).map(|row| self.signs[row] * (1.0 - self.reduced[self.columns + row])).collect()
+    }
+
+    fn optimum(&self, program: &Program) -> Outcome {
+        let values = self.values(program);
+        let objective = program.columns.iter().zip(&values).map(|(column, value)| column.cost * value).sum();
+        Outcome::Optimal { values, objective }
     }
 
     fn values(&self, program: &Program) -> Vec<f64> {

@@ -220,7 +220,7 @@ mod tests {
     proptest! {
         /// Draws from shifts apart share nobody, draws from one shift are nested, for any numbers.
         #[test]
-        fn draws_are_coordinated(numbers in prop::collection::hash_set(1u64..STEPS, 30..200), shift in 0.0f64..0.999) {
+        fn draws_are_coordinated(numbers in prop::collection::hash_set(1u64..STEPS, 90..200), shift in 0.0f64..0.999) {
             let numbers: Vec<f64> = numbers.iter().map(|&k| (k as f64 + 0.5) / STEPS as f64).collect();
             let turned = numbers.iter().map(|&u| shifted(u, shift)).collect::<Result<Vec<f64>>>()?;
             let (small, large) = (srs(&turned, 10)?, srs(&turned, 20)?);

@@ -3,7 +3,7 @@
 
 use super::{Bounds, Problem};
 use crate::exact::Sum;
-use crate::lp::{Column, Outcome, Program, minimise};
+use crate::lp::{Column, Outcome, Program, minimise_from};
 use crate::{Error, Result};
 
 /// The weights within the limits whose greatest relative miss is least.
@@ -24,7 +24,8 @@ pub(crate) fn nearest(problem: &Problem<'_>, bounds: &Bounds) -> Result<Nearest>
         columns.extend([1.0, -1.0].map(|sign| Column { cost: 1.0, lower: 0.0, upper: most, entries: vec![(j, sign)] }));
     }
     let rows = problem.totals.iter().zip(&scales).map(|(total, scale)| total.value / scale).collect();
-    let Outcome::Optimal { values, .. } = minimise(&Program { rows, columns })? else {
+    let basis: Vec<usize> = (0..problem.totals.len()).map(|j| problem.weights.len() + 2 * j).collect();
+    let Outcome::Optimal { values, .. } = minimise_from(&Program { rows, columns }, &basis)? else {
         return Err(Error::Stuck { what: "the nearest weights", steps: 2 });
     };
     let mut nearest = Nearest { relative: least, worst: 0, achieved: f64::NAN };
@@ -52,7 +53,8 @@ fn least_miss(problem: &Problem<'_>, bounds: &Bounds) -> Result<f64> {
     columns.push(endless(1.0, (0..p).flat_map(|j| [(2 * j, -1.0), (2 * j + 1, 1.0)]).collect()));
     (0..p).for_each(|j| columns.extend([endless(0.0, vec![(2 * j, 1.0)]), endless(0.0, vec![(2 * j + 1, -1.0)])]));
     let rows = problem.totals.iter().zip(&scales).flat_map(|(total, scale)| [total.value / scale; 2]).collect();
-    match minimise(&Program { rows, columns })? {
+    let basis: Vec<usize> = (0..2 * p).map(|row| problem.weights.len() + 1 + row).collect();
+    match minimise_from(&Program { rows, columns }, &basis)? {
         Outcome::Optimal { objective, .. } => Ok(objective),
         // A large enough t meets every row.
         Outcome::Infeasible { .. } => Err(Error::Stuck { what: "the least miss", steps: 1 }),
@@ -69,8 +71,8 @@ fn ratios(problem: &Problem<'_>, bounds: &Bounds, place: impl Fn(usize) -> Vec<(
             entries.extend(place(j).into_iter().map(|(at, sign)| (at, sign * entry)));
         }
         let (low, high) = bounds[row];
-        // A regression weight without a lower limit can be anything: so can this, for all that matters here.
-        Column { cost: 0.0, lower: low.max(-1e6), upper: high, entries }
+        // A weight without a limit can be anything: so can this, for all that matters here.
+        Column { cost: 0.0, lower: low.max(-1e6), upper: high.min(1e6), entries }
     };
     (0..problem.weights.len()).map(column).collect()
 }

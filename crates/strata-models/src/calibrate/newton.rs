@@ -26,7 +26,7 @@ pub(super) struct State {
 }
 
 /// Shortest part of a step that is tried.
-const PART_MIN: f64 = 1e-12;
+const PART_MIN: f64 = 1e-5;
 
 /// Steps from λ = 0 until the totals are met, the steps run out, or none helps.
 pub(super) fn solve(problem: &Problem<'_>, bounds: &Bounds) -> Result<End> {
@@ -94,7 +94,7 @@ fn improve(problem: &Problem<'_>, bounds: &Bounds, scales: &[f64], state: &State
     }
     let (slopes, all) = (slopes.values(), all.values());
     // Marquardt's ridge: none at first.
-    for ridge in [0.0, 1e-6, 1e-3, 1.0, 1e3] {
+    for ridge in [0.0, 1e-4, 1.0] {
         let mut matrix = slopes.clone();
         (0..p).for_each(|j| matrix[j * p + j] += ridge * all[j * p + j]);
         let Ok(factor) = matrix::Factor::new(&matrix, p, 1e-14) else {
