@@ -32,6 +32,9 @@ use strata_runtime::store::{self, Place};
 use strata_runtime::sweep;
 use strata_spec::{SourceText, pipeline};
 
+/// How often a commit is asked for whose outcome the store does not tell.
+const COMMITS_MAX: u32 = 4;
+
 /// How a run is done.
 #[derive(Clone)]
 pub struct RunOptions {
@@ -470,14 +473,29 @@ impl Run<'_> {
         self.journal.report(&self.report).await?;
         for (table, base, manifest) in std::mem::take(&mut self.written) {
             let step = format!("commit {}", table.name);
-            self.journal.may_commit().await?;
-            table.table.commit(&base, &manifest).await.map_err(|e| Error::of_publish(&step, e))?;
+            self.commit_one(&step, &table, &base, &manifest).await?;
             if let Some(output) = self.report.outputs.iter_mut().find(|o| o.name == table.name) {
                 output.committed = true;
             }
             self.journal.report(&self.report).await?;
         }
         Ok(format!("{} tables", self.report.outputs.len()))
+    }
+
+    /// Commits one output, again where the store does not say what it did: a run is published once, however often it is asked for.
+    async fn commit_one(&self, step: &str, table: &OutputTable, base: &Base, manifest: &Manifest) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            self.journal.may_commit().await?;
+            match table.table.commit(base, manifest).await {
+                Ok(_) => return Ok(()),
+                Err(e) if e.kind() == strata_publish::Kind::Unavailable && tries < COMMITS_MAX => {
+                    self.say(Event::Note(format!("{step}: the store did not answer, asking again")));
+                }
+                Err(e) => return Err(Error::of_publish(step, e)),
+            }
+        }
     }
 
     /// INVARIANT: rows of the pinned files = used + deduplicated + quarantined + filtered + after `as_of`.

@@ -66,8 +66,11 @@ pub async fn work(area: &Place) -> Result<Vec<Leftover>, Error> {
     let mut out = vec![];
     for run_id in folders(area).await? {
         let place = area.join(&run_id);
-        let newest = newest(&place, &objects(&place).await?);
-        out.push(Leftover { run_id, place, what: What::Work, newest });
+        let objects = objects(&place).await?;
+        if is_something(&place, &objects) {
+            let newest = newest(&place, &objects);
+            out.push(Leftover { run_id, place, what: What::Work, newest });
+        }
     }
     Ok(out)
 }
@@ -78,8 +81,11 @@ pub async fn unlisted(table: &Place) -> Result<Vec<Leftover>, Error> {
     let runs = table.join("runs");
     let mut found: Vec<(String, Vec<ObjectMeta>)> = vec![];
     for run_id in folders(&runs).await? {
-        let objects = objects(&runs.join(&run_id)).await?;
-        found.push((run_id, objects));
+        let place = runs.join(&run_id);
+        let objects = objects(&place).await?;
+        if is_something(&place, &objects) {
+            found.push((run_id, objects));
+        }
     }
     // INVARIANT: the log is read after the folders: what was published in between is listed.
     let log = PointerTable::new(table.store.clone(), table.path.clone());
@@ -131,6 +137,11 @@ impl Leftover {
 
 async fn objects(place: &Place) -> object_store::Result<Vec<ObjectMeta>> {
     place.store.list(Some(&place.path)).try_collect().await
+}
+
+/// Some servers of object storage go on listing folders whose last object was removed.
+fn is_something(place: &Place, objects: &[ObjectMeta]) -> bool {
+    place.local().is_some() || !objects.is_empty()
 }
 
 /// When the youngest of them was written; of a local folder without files, when the folder was.

@@ -80,10 +80,10 @@ pub trait RunStore: Send + Sync {
     async fn lookup(&self, pipeline: &str, request_id: &str) -> Result<Option<RunRecord>>;
     /// A page of runs.
     async fn list(&self, query: &ListQuery) -> Result<RunPage>;
-    /// Appends events and changes the run with them, in one transaction that also checks the fence. Entering `Running` counts an attempt
-    /// and sets `started_at` once; entering a terminal state sets `ended_at` and needs an outcome. A change of state without an event gets
-    /// the event `state_changed`, so that the etag changes; a step that finishes again replaces its earlier record. Gives the last event's
-    /// number.
+    /// Appends events and changes the run with them, in one transaction that also checks the fence. Entering `Running`, from
+    /// `Running` too, counts an attempt and sets `started_at` once; entering a terminal state sets `ended_at` and needs an
+    /// outcome. A change of state without an event gets the event `state_changed`, so that the etag changes; a step that finishes
+    /// again replaces its earlier record. Gives the last event's number.
     /// Errors: `Fenced` if another holds the lease or it ended; `Illegal` for a state that cannot be reached; `NotFound`.
     async fn append(&self, fence: &Fence, run_id: &str, change: Change) -> Result<u64>;
     /// Asks a run to stop, without a lease: `Queued` → `Cancelled` at once (exit code 130), `Running` → `Cancelling`; in any other state nothing

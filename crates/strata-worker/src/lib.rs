@@ -26,6 +26,8 @@ const LEFT_BEHIND_SECONDS: u64 = 3600;
 const SWEEP_SECONDS: u64 = 300;
 /// A killed worker is known to be lost after 10 s; and some for the look-out.
 const GONE: Duration = Duration::from_secs(15);
+/// How often is looked whether the coordinator knows this worker.
+const LOOK: Duration = Duration::from_millis(50);
 /// Folder below the work folder that belongs to the worker alone: it is emptied at every start.
 const OWN_FOLDER: &str = "strata-worker";
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub work_dir: PathBuf,
     /// Who it is; needed beyond this machine.
     pub identity: Option<Identity>,
+    /// Whether it was cut off from its coordinator before: then it knocks until it is let in again. One that never was let in says why.
+    pub anew: bool,
 }
 
 /// Why a worker did not start, or stopped.
@@ -126,7 +130,7 @@ pub async fn serve<T>(config: Config, told: impl Future<Output = T>) -> Result<E
     };
     let process = process_config(&config, inner, &own)?;
     let health = process.health.clone();
-    let ended = work(process, told, health).await;
+    let ended = work(process, told, health, config.anew).await;
     // What is left of a worker that ended in order is of no use to anybody.
     let _ = std::fs::remove_dir_all(&own);
     ended
@@ -136,26 +140,33 @@ async fn work<T>(
     process: ExecutorProcessConfig,
     told: impl Future<Output = T>,
     health: ExecutorHealth,
+    anew: bool,
 ) -> Result<Ended<T>, Error> {
     let failed = |e: BallistaError| match e {
         BallistaError::GrpcError(status) => Error::Refused(status.message().to_owned()),
         other => Error::Engine(other.to_string()),
     };
     let mut engine = pin!(start_executor_process(Arc::new(process)));
-    let ended = tokio::select! {
-        biased;
-        told = told => {
-            // The engine hears signals only once the coordinator knows it; until then there is nothing to hand back.
-            if health.is_ready() {
-                engine.await.map_err(failed)?;
+    let mut told = pin!(told);
+    let mut look = tokio::time::interval(LOOK);
+    let mut known = anew;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            told = &mut told => {
+                // The engine hears signals only once the coordinator knows it; until then there is nothing to hand back.
+                if health.is_ready() {
+                    engine.await.map_err(failed)?;
+                }
+                return Ok(Ended::Told(told));
             }
-            return Ok(Ended::Told(told));
+            ended = &mut engine => break ended,
+            _ = look.tick() => known |= health.is_ready(),
         }
-        ended = &mut engine => ended,
     };
     match ended {
         Ok(()) => Ok(Ended::CutOff),
-        Err(BallistaError::GrpcError(status)) if cluster::may_pass(&status) => Ok(Ended::CutOff),
+        Err(BallistaError::GrpcError(status)) if known && cluster::may_pass(&status) => Ok(Ended::CutOff),
         Err(e) => Err(failed(e)),
     }
 }

@@ -242,7 +242,8 @@ fn a_task_that_kills_every_worker_it_reaches_ends_its_own_run_and_no_other() {
     let out = poison.wait_with_output().unwrap();
     check(&ended(&cluster, other), &c360, "beside the poison");
     println!("{killed} workers killed in {:?}, {healthy} other runs ended meanwhile", began.elapsed());
-    assert_eq!(killed, 4, "{}\n{}", said(&out), cluster.logs());
+    // One more may fall between the last loss that counts and its being seen.
+    assert!((4..=5).contains(&killed), "{killed} {}\n{}", said(&out), cluster.logs());
     assert_eq!(out.status.code(), Some(75), "{}", said(&out));
     let named = ["attributes of person", "people.yaml:", "4 times a worker was lost"];
     assert!(named.iter().all(|n| said(&out).contains(n)), "{}", said(&out));

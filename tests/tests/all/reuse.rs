@@ -76,7 +76,7 @@ const ATTRIBUTES: &str = "attributes of customer";
 fn what_did_not_change_is_not_done_again_and_gives_the_same_tables() {
     let place = place();
     let first = place.run(DAY, &[]);
-    assert_eq!(reused(&first), Vec<String>::new());
+    assert_eq!(reused(&first), Vec::<String>::new());
 
     // Nothing changed: nothing is written.
     let second = place.run(DAY, &[]);
@@ -101,8 +101,8 @@ fn what_did_not_change_is_not_done_again_and_gives_the_same_tables() {
 
     // Another instant, other rows.
     let later = "2026-01-02T00:00:00Z";
-    assert_eq!(place.foreseen(later), Vec<String>::new());
-    assert_eq!(reused(&place.run(later, &[])), Vec<String>::new());
+    assert_eq!(place.foreseen(later), Vec::<String>::new());
+    assert_eq!(reused(&place.run(later, &[])), Vec::<String>::new());
 }
 
 #[test]

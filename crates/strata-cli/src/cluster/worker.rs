@@ -14,6 +14,8 @@ use strata_worker::{Config, Ended, Error};
 const CUT_OFF: u8 = 75;
 /// Before a worker that was cut off starts anew: a coordinator that sends every worker away must not be run over.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Set for a worker that was cut off and starts anew.
+const ANEW: &str = "STRATA_WORKER_ANEW";
 
 /// Arguments of `strata worker`.
 #[derive(Debug, Clone, Args)]
@@ -64,6 +66,7 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<u8, (u8, String)> {
         limits: Limits { memory_bytes: args.memory, threads: slots, ..Limits::default() },
         work_dir: args.work_dir.clone(),
         identity: args.tls.identity().map_err(usage)?,
+        anew: std::env::var_os(ANEW).is_some(),
     };
     render::line(&format!("worker with {slots} slot{} for {}", crate::render::plural(slots), args.coordinator));
     match strata_worker::serve(config, told_to_stop()).await {
@@ -80,7 +83,7 @@ async fn start_anew() -> String {
     render::line("cut off from the coordinator: starting anew");
     tokio::time::sleep(PAUSE).await;
     match std::env::current_exe() {
-        Ok(own) => format!("cannot start anew: {}", std::process::Command::new(own).args(std::env::args_os().skip(1)).exec()),
+        Ok(own) => format!("cannot start anew: {}", std::process::Command::new(own).args(std::env::args_os().skip(1)).env(ANEW, "1").exec()),
         Err(e) => format!("cannot start anew: {e}"),
     }
 }

@@ -62,7 +62,9 @@ pub(crate) fn append(run: &RunRecord, change: &Change, now: DateTime<Utc>) -> Re
     let mut after = run.clone();
     let mut events = change.events.clone();
     let next = change.state.unwrap_or(run.state);
-    if next != run.state {
+    // A run that its leader died under is begun again where it stands.
+    let begun_again = run.state == RunState::Running && change.state == Some(RunState::Running) && change.outcome.is_none();
+    if next != run.state || begun_again {
         enter(&mut after, next, change.outcome.clone(), now)?;
         // The etag changes with every change of state, and the log alone tells how a run came to be where it is.
         if events.is_empty() {
@@ -109,7 +111,7 @@ pub(crate) fn resume(run: &RunRecord, now: DateTime<Utc>) -> Result<Option<Updat
 }
 
 fn enter(run: &mut RunRecord, next: RunState, outcome: Option<Outcome>, now: DateTime<Utc>) -> Result<()> {
-    if !run.state.may_become(next) {
+    if next != run.state && !run.state.may_become(next) {
         return Err(Error::Illegal { run_id: run.run_id.clone(), from: run.state.name(), to: next.name() });
     }
     // INVARIANT: a run has an outcome and an end exactly in terminal states; the tables check it too.

@@ -269,7 +269,9 @@ impl ModelRun {
                 return Err("invalid".into());
             }
         }
-        let moved = next != self.state;
+        let again = change.state == Some(RunState::Running) && self.state == RunState::Running;
+        let moved = next != self.state || again;
+        self.attempt += u32::from(again);
         self.enter(next, change.outcome.as_ref().map(|o| o.exit_code));
         self.kinds.extend(change.events.iter().map(|e| e.kind.clone()));
         if moved && change.events.is_empty() {

@@ -55,12 +55,14 @@ pub(crate) async fn attempts_and_times(site: &Site) {
     let begun = run_in(&*site.a, &fence, "r1", RunState::Running).await;
     assert_eq!((begun.attempt, begun.ended_at), (1, None));
     assert!(begun.started_at.unwrap() >= begun.created_at);
-    // Handed back and begun again.
+    // Begun again by the next who leads, then handed back and begun again.
+    site.a.append(&fence, "r1", entering(RunState::Running)).await.unwrap();
+    assert_eq!(get(&*site.a, "r1").await.attempt, 2);
     for state in [RunState::Queued, RunState::Running, RunState::TimedOut] {
         site.a.append(&fence, "r1", entering(state)).await.unwrap();
     }
     let ended = get(&*site.a, "r1").await;
-    assert_eq!((ended.attempt, ended.started_at, ended.created_at), (2, begun.started_at, begun.created_at));
+    assert_eq!((ended.attempt, ended.started_at, ended.created_at), (3, begun.started_at, begun.created_at));
     assert!(ended.ended_at.unwrap() >= ended.started_at.unwrap());
     assert_eq!(ended.outcome, Some(outcome(RunState::TimedOut)));
     let last = site.a.events("r1", ended.event_seq - 1, 1).await.unwrap().remove(0);
