@@ -109,6 +109,11 @@ impl Cluster {
         self.workers.registered_executor_metadata().await.into_iter().map(|w| w.id).collect()
     }
 
+    /// Workers that were given tasks of a plan that has ended. It has to be asked once: until then they are kept.
+    pub(crate) fn take_given(&self, job: &JobId) -> HashSet<String> {
+        self.workers.take_given(job)
+    }
+
     /// Workers that are alive: host and slots.
     pub async fn workers(&self) -> Vec<(String, usize)> {
         let alive = self.workers.executor_heartbeats();

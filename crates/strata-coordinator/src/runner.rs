@@ -17,7 +17,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,7 +34,7 @@ const PATIENCE_LATER: Duration = Duration::from_secs(10);
 /// A plan whose result was lost with its worker, or that stands still, is run again so often. Its files have other names each time.
 const TRIES: u32 = 8;
 /// So often workers may be lost while they run tasks of a plan: then it is taken for what they die of.
-const LOST_MAX: u32 = 4;
+const LOST_MAX: usize = 4;
 /// A plan of which no task ends and none runs for so long stands still.
 const STILL: Duration = Duration::from_secs(30);
 
@@ -59,10 +59,8 @@ struct Job {
     schema: arrow::datatypes::SchemaRef,
     task: Arc<TaskContext>,
     id: Option<JobId>,
-    /// Workers that ran tasks of it at the last look.
-    on: BTreeSet<String>,
-    /// One of them was lost since the plan was submitted.
-    lost: bool,
+    /// Workers that were given tasks of it, by try.
+    given: Vec<HashSet<String>>,
 }
 
 /// What was read of a plan's operators.
@@ -76,8 +74,8 @@ struct Seen {
 #[derive(Default)]
 struct Look {
     tasks: Tasks,
-    /// Workers that run tasks of it.
-    on: BTreeSet<String>,
+    /// Some of its tasks run.
+    running: bool,
     /// Why it has to be run anew, if it has.
     disturbed: Option<String>,
 }
@@ -105,8 +103,7 @@ impl Runner for ClusterRunner {
             schema: Arc::clone(&schema),
             task: session.task_ctx(),
             id: None,
-            on: BTreeSet::new(),
-            lost: false,
+            given: vec![],
         };
         let label = label.to_owned();
         let rows = stream::once(async move {
@@ -125,7 +122,7 @@ impl Job {
         session: &datafusion::prelude::SessionContext,
         plan: Arc<dyn ExecutionPlan>,
     ) -> Result<Vec<RecordBatch>> {
-        let (mut tried, mut lost) = (1, 0);
+        let mut tried = 1;
         loop {
             // INVARIANT: a plan that is run again is submitted anew: its tasks have other names, and so have the files they write.
             let id = self.cluster.submit(label, session.clone(), Arc::clone(&plan)).await?;
@@ -136,9 +133,9 @@ impl Job {
                 Err(e) => Err(e),
             };
             self.id = None;
+            self.given.push(self.cluster.take_given(&id));
             self.cluster.forget(&id).await;
-            self.count_lost().await;
-            lost += u32::from(std::mem::take(&mut self.lost));
+            let lost = self.lost().await;
             match result {
                 Err(e) if failure::is_passing(&e) && lost >= LOST_MAX => return Err(deadly(lost, &e)),
                 Err(e) if failure::is_passing(&e) && tried < TRIES => {
@@ -181,9 +178,7 @@ impl Job {
                 self.cluster.cancel(id).await;
                 return Err(failure::passing(&why));
             }
-            let (tasks, running) = (look.tasks, !look.on.is_empty());
-            self.count_lost().await;
-            self.on = look.on;
+            let (tasks, running) = (look.tasks, look.running);
             let moves = running || tasks != before || self.cluster.slots().await == 0;
             still = if moves { Duration::ZERO } else { still + LOOK * COUNT_EVERY };
             before = tasks;
@@ -197,12 +192,10 @@ impl Job {
         }
     }
 
-    /// Remembers workers that ran tasks of it a moment ago and are lost now.
-    async fn count_lost(&mut self) {
-        if !self.on.is_empty() {
-            let known = self.cluster.known().await;
-            self.lost |= std::mem::take(&mut self.on).iter().any(|worker| !known.contains(worker));
-        }
+    /// How many tries ended while, or before, a worker that had been given tasks was lost.
+    async fn lost(&self) -> usize {
+        let known = self.cluster.known().await;
+        self.given.iter().filter(|workers| !workers.is_subset(&known)).count()
     }
 
     /// Its rows, in order of partitions. Errors: `IoError` if a worker that held some is gone.
@@ -234,6 +227,7 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
+            self.cluster.take_given(&id);
             self.cluster.cancel_later(id);
         }
     }
@@ -247,8 +241,7 @@ impl Seen {
         let counted = counted(&graph);
         let tasks = counted.tasks;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = counted;
-        let on = graph.running_tasks().into_iter().map(|task| task.executor_id).collect();
-        Look { tasks, on, disturbed: disturbed(&graph) }
+        Look { tasks, running: !graph.running_tasks().is_empty(), disturbed: disturbed(&graph) }
     }
 
     fn read(&self, graph: &ExecutionGraphBox) {
@@ -276,7 +269,7 @@ impl Meter for Seen {
 }
 
 /// The end of a plan that workers die of, as far as can be told. Another try may mend it: they may have been ended by somebody.
-fn deadly(lost: u32, last: &DataFusionError) -> DataFusionError {
+fn deadly(lost: usize, last: &DataFusionError) -> DataFusionError {
     failure::passing(&format!(
         "{lost} times a worker was lost while it ran a task of this; does it need more memory than workers have? (the last time: {last})"
     ))

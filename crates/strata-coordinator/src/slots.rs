@@ -38,6 +38,8 @@ pub(crate) struct Slots {
     closed: Mutex<HashMap<String, u32>>,
     /// Workers that said that they are ending.
     ending: Mutex<VecDeque<String>>,
+    /// Workers that were given tasks, by plan; until the plan is forgotten.
+    given: Mutex<HashMap<JobId, HashSet<String>>>,
 }
 
 /// Why a part of a plan has to be done again, if one has: a stage was begun anew, or a task was lost with its worker or failed with what passes.
@@ -109,6 +111,11 @@ impl Slots {
         }
     }
 
+    /// Takes what is known of the workers that were given tasks of a plan: it has ended.
+    pub(crate) fn take_given(&self, job: &JobId) -> HashSet<String> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(job).unwrap_or_default()
+    }
+
     fn ends(&self, worker: &str) {
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         if !ending.iter().any(|w| w == worker) {
@@ -150,9 +157,12 @@ impl ClusterState for Slots {
         }
         let bound = self.inner.bind_schedulable_tasks(distribution, Arc::new(whole), executors).await?;
         let mut out = self.lock();
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         for (worker, task) in &bound {
             *out.entry(worker.clone()).or_default() += task.vcores_consumed;
+            given.entry(task.key.job_id.clone()).or_default().insert(worker.clone());
         }
+        drop(given);
         Ok(bound)
     }
 

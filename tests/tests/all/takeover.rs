@@ -251,7 +251,9 @@ fn two_processes_that_write_the_same_folder_never_mix() {
         let begin = |state: &str| {
             let mut command = Command::new(binary());
             command.arg("run").arg(&c360.pipeline).args(["--as-of", AS_OF, "--output", "json"]);
-            vars(&c360.data, &out).iter().for_each(|(name, value)| drop(command.arg("-p").arg(format!("{name}={value}"))));
+            for (name, value) in vars(&c360.data, &out) {
+                command.arg("-p").arg(format!("{name}={value}"));
+            }
             command.arg("--state").arg(work.path().join(format!("{state}-{round}")));
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         };

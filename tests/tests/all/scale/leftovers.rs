@@ -149,8 +149,12 @@ fn wanted(left: &Left) -> BTreeSet<String> {
         left.lake.put(&stranger, b"not ours");
     }
     left.lake.put("work/somebody-elses/file", b"not ours");
-    let folders = ["out/customer_360", "out/customer_segments"].map(|t| format!("{t}/runs/{dead}"));
-    folders.into_iter().chain([format!("work/{dead}"), beside]).collect()
+    let written = ["customer_360", "customer_segments"].map(|t| format!("out/{t}/runs/{dead}"));
+    // The next may have been begun before the cancel reached it.
+    let begun = ["segment_profile", "panel_sample"].map(|t| format!("out/{t}/runs/{dead}"));
+    let files = left.lake.files();
+    let begun = begun.into_iter().filter(|folder| files.iter().any(|f| f.starts_with(&format!("{folder}/"))));
+    written.into_iter().chain(begun).chain([format!("work/{dead}"), beside]).collect()
 }
 
 fn removes_what_is_left_and_nothing_else(left: &Left) {
@@ -197,6 +201,19 @@ fn gc_removes_what_dead_runs_left_on_this_machine_and_nothing_else() {
     let mut report = left.cluster.command();
     report.args(["runs", "report", &left.busy, "--to", &left.cluster.url(), "--output", "json"]);
     assert_eq!(contents(&done(&left.cluster, report)), left.c360.wanted);
+}
+
+#[test]
+fn gc_removes_what_dead_runs_left_on_s3_and_nothing_else() {
+    let work = tempfile::tempdir().unwrap();
+    let left = Left::make(work.path(), Lake::S3(S3Server::start()));
+    removes_what_is_left_and_nothing_else(&left);
+    left.go_on();
+    let mut report = left.cluster.command();
+    report.args(["runs", "report", &left.busy, "--to", &left.cluster.url(), "--output", "json"]);
+    let report = done(&left.cluster, report);
+    let Lake::S3(server) = &left.lake else { unreachable!() };
+    assert_eq!(super::contents_at(server, &report), left.c360.wanted);
 }
 
 fn is_of(file: &str, addresses: &BTreeSet<String>) -> bool {
