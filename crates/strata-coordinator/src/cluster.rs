@@ -3,6 +3,7 @@
 
 use crate::distribute::distributed;
 use crate::slots::Slots;
+use crate::small::Small;
 use ballista_core::JobId;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::serde::protobuf::job_status::Status;
@@ -59,6 +60,7 @@ pub struct Cluster {
     limits: Limits,
     identity: Option<Identity>,
     environment: Arc<RuntimeEnv>,
+    small: Small,
     /// Plans that were told to stop and have not yet.
     closing: AtomicUsize,
 }
@@ -86,7 +88,8 @@ impl Cluster {
         let jobs: Arc<dyn JobState> = Arc::new(InMemoryJobState::new(config.scheduler_id.clone(), builder, producer));
         let state = BallistaCluster::new(Arc::clone(&workers) as Arc<dyn ClusterState>, Arc::clone(&jobs));
         let scheduler = create_scheduler::<LogicalPlanNode, PhysicalPlanNode>(state, Arc::new(config)).await.map_err(engine)?;
-        Ok(Arc::new(Self { scheduler, jobs, workers, limits, identity, environment, closing: AtomicUsize::new(0) }))
+        let small = Small::new(&limits)?;
+        Ok(Arc::new(Self { scheduler, jobs, workers, limits, identity, environment, small, closing: AtomicUsize::new(0) }))
     }
 
     /// What workers talk to. The scheduler's own pages and its REST interface stay off: they show settings as they are.
@@ -95,6 +98,11 @@ impl Cluster {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         tonic::service::Routes::new(server).into_axum_router().layer(axum::middleware::from_fn(same_version))
+    }
+
+    /// Runs plans that are too small for workers.
+    pub(crate) fn small(&self) -> &Small {
+        &self.small
     }
 
     /// Slots of the workers that are alive.

@@ -313,7 +313,7 @@ impl Work {
         {
             ledger.pinned(Finished { step: PINS.into(), digest: PINS.into(), artifact }).await?;
         }
-        let runner = ClusterRunner::new(Arc::clone(&self.cluster));
+        let runner = ClusterRunner::new(Arc::clone(&self.cluster), &self.settings.work);
         let options = RunOptions {
             run_id: Some(self.run.run_id.clone()),
             attempt,

@@ -12,6 +12,7 @@ mod ledger;
 mod runner;
 pub mod serve;
 mod slots;
+mod small;
 
 pub use api::{Auth, AuthError};
 pub use runner::ClusterRunner;

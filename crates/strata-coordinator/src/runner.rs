@@ -3,6 +3,7 @@
 use crate::cluster::Cluster;
 use crate::failure;
 use crate::slots::disturbed;
+use crate::small::{is_small, only_summarises};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::JobId;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use strata_engine::{Meter, Reading, Runner, Running, Tasks};
+use strata_runtime::store::Place;
 
 /// How often a plan's state is looked at: it costs a map look-up.
 const LOOK: Duration = Duration::from_millis(4);
@@ -41,14 +43,16 @@ const STILL: Duration = Duration::from_secs(30);
 /// Runs plans on a cluster.
 pub struct ClusterRunner {
     cluster: Arc<Cluster>,
+    /// The work area; without it every plan goes to workers.
+    work: Option<Place>,
     /// A plan has found workers.
     began: AtomicBool,
 }
 
 impl ClusterRunner {
-    /// A runner on the workers of `cluster`.
-    pub fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, began: AtomicBool::new(false) }
+    /// A runner on the workers of `cluster`; `work` is where tables between steps are.
+    pub fn new(cluster: Arc<Cluster>, work: &str) -> Self {
+        Self { cluster, work: strata_runtime::store::place(work).ok(), began: AtomicBool::new(false) }
     }
 }
 
@@ -90,11 +94,21 @@ struct Counted {
 #[async_trait]
 impl Runner for ClusterRunner {
     async fn start(&self, label: &str, plan: LogicalPlan) -> Result<Running> {
+        if let Some(work) = &self.work
+            && only_summarises(&plan, work)
+        {
+            let optimised = self.cluster.small().optimised(&plan)?;
+            if is_small(&optimised, work) {
+                tracing::debug!("`{label}` is run here");
+                return self.cluster.small().start(label, optimised).await;
+            }
+        }
         let patience = if self.began.load(Ordering::Relaxed) { PATIENCE_LATER } else { PATIENCE };
         let slots = self.cluster.wait_for_slots(patience).await?;
         self.began.store(true, Ordering::Relaxed);
         let session = self.cluster.session(slots)?;
         let physical = self.cluster.physical(&session, &plan).await?;
+        tracing::debug!("`{label}` is given to workers");
         let schema = physical.schema();
         let seen = Arc::new(Seen { cluster: Arc::clone(&self.cluster), job: Mutex::default(), last: Mutex::default() });
         let mut job = Job {

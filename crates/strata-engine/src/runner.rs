@@ -48,6 +48,11 @@ impl InProcessRunner {
         self
     }
 
+    /// The plan with only the columns that it needs.
+    pub fn optimised(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        self.context.state().optimize(plan)
+    }
+
     fn crossed_logical(&self, plan: &LogicalPlan, task: &TaskContext) -> Result<LogicalPlan> {
         let bytes = logical_plan_to_bytes_with_extension_codec(plan, &LogicalCodec)?;
         logical_plan_from_bytes_with_extension_codec(&bytes, task, &LogicalCodec)

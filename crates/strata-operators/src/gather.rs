@@ -1,14 +1,13 @@
 //! Holds the rows of one bucket until the bucket is complete, on disk where memory is short. Never reorders and never loses a row.
 
+use crate::packed::{Packed, unpacked};
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::execution::spill_file::SpillFile;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
-use datafusion::physical_plan::spill::get_record_batch_memory_size;
 use datafusion::physical_plan::{SendableRecordBatchStream, SpillManager};
 use futures::StreamExt;
 use std::sync::Arc;
@@ -21,10 +20,11 @@ const SPILL_BYTES_MIN: usize = 128 << 10;
 /// Rows gathered so far.
 pub(crate) struct Gather {
     schema: SchemaRef,
-    held: Vec<RecordBatch>,
+    held: Vec<Packed>,
     held_bytes: usize,
+    /// Bytes of all rows when they are unpacked.
+    whole_bytes: usize,
     spilled: Vec<Arc<dyn SpillFile>>,
-    spilled_bytes: usize,
     manager: SpillManager,
     reservation: MemoryReservation,
     loader: MemoryConsumer,
@@ -55,8 +55,8 @@ impl Gather {
             schema,
             held: vec![],
             held_bytes: 0,
+            whole_bytes: 0,
             spilled: vec![],
-            spilled_bytes: 0,
             manager,
             reservation: consumer.register(context.memory_pool()),
             loader: MemoryConsumer::new(format!("{name}[{partition}] one bucket")),
@@ -77,9 +77,12 @@ impl Gather {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let bytes = get_record_batch_memory_size(&batch);
+        self.whole_bytes += batch.get_array_memory_size();
+        let piece = Packed::of(&batch);
+        drop(batch);
+        let bytes = piece.bytes();
         let full = self.reservation.try_grow(bytes).is_err();
-        self.held.push(batch);
+        self.held.push(piece);
         self.held_bytes += bytes;
         match full || (self.pool_is_crowded() && self.held_bytes >= SPILL_BYTES_MIN) {
             true => self.spill(),
@@ -96,10 +99,9 @@ impl Gather {
     }
 
     fn spill(&mut self) -> Result<()> {
-        let held = std::mem::take(&mut self.held);
+        let held = [unpacked(&self.schema, std::mem::take(&mut self.held))?];
         if let Some(file) = self.manager.spill_record_batch_and_finish(&held, self.name)? {
             self.spilled.push(file);
-            self.spilled_bytes += self.held_bytes;
         }
         self.held_bytes = 0;
         self.reservation.free();
@@ -109,15 +111,15 @@ impl Gather {
     /// All rows as one batch. Errors: `ResourcesExhausted` if the bucket does not fit the pool twice over.
     pub(crate) async fn load(mut self) -> Result<Loaded> {
         let reservation = self.loader.clone_with_new_id().register(self.context.memory_pool());
-        reservation.try_grow(self.held_bytes + self.spilled_bytes)?;
+        reservation.try_grow(self.whole_bytes)?;
         let mut all = std::mem::take(&mut self.held);
         for file in self.spilled.drain(..) {
             let mut stream = self.manager.read_spill_as_stream_unbuffered(file, None)?;
             while let Some(batch) = stream.next().await {
-                all.push(batch?);
+                all.push(Packed::of(&batch?));
             }
         }
-        let batch = concat_batches(&self.schema, &all)?;
+        let batch = unpacked(&self.schema, all)?;
         self.reservation.free();
         Ok(Loaded { batch, _reservation: reservation })
     }

@@ -9,6 +9,7 @@ mod gather;
 mod keys;
 mod messages;
 pub mod owners;
+mod packed;
 pub mod pinned;
 pub mod planner;
 pub mod screen;

@@ -162,10 +162,17 @@ impl ExecutionPlan for ScreenExec {
                 (Arc::clone(rule), MetricBuilder::new(&self.metrics).counter(name, partition))
             })
             .collect();
-        let stream = input.map(move |batch| {
-            let batch = batch?;
-            seen.add(batch.num_rows());
-            screen(batch, &rules)
+        let stream = input.then(move |batch| {
+            let screened = batch.and_then(|batch| {
+                seen.add(batch.num_rows());
+                screen(batch, &rules)
+            });
+            async {
+                // An exchange above gives rows out and hardly ever waits: without this, who gathers a bucket's rows, and packs them, would get
+                // its turn when all sources have been read, and what lies in between would be most of what the process holds.
+                tokio::task::yield_now().await;
+                screened
+            }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
     }
