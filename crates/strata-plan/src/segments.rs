@@ -311,7 +311,7 @@ fn order(planner: &Planner, pipeline: &Pipeline) -> Vec<usize> {
 }
 
 /// Each segmentation and those it names.
-fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>, strata_spec::Span)> {
+pub(crate) fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>, strata_spec::Span)> {
     let owner = |name: &str| {
         pipeline.segments.iter().find(|s| s.columns().contains(&name) || s.name.value == name).map(|s| s.name.value.clone())
     };
@@ -334,7 +334,8 @@ fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>, strata_sp
         .collect()
 }
 
-fn texts(s: &Segmentation) -> Vec<&Sql> {
+/// Every expression of a segmentation.
+pub(crate) fn texts(s: &Segmentation) -> Vec<&Sql> {
     let mut out: Vec<&Sql> = s.filter.iter().collect();
     match &s.method {
         Method::Rules { rules, .. } => out.extend(rules.iter().filter_map(|r| r.when.as_ref())),
@@ -375,6 +376,11 @@ pub(crate) fn view(
         plan = built.map_err(|e| planner.report(crate::internal(segmentation.name.span, &e))).ok()?;
     }
     Some(plan)
+}
+
+/// Whether it has to be solved from a summary of the data.
+pub(crate) fn is_solved_first(segmentation: &Segmentation) -> bool {
+    !is_solved(segmentation, &Solved::default())
 }
 
 fn is_solved(segmentation: &Segmentation, solved: &Solved) -> bool {
