@@ -46,8 +46,10 @@ pub(crate) enum Verb {
         only: Option<String>,
     },
     /// Shows how one thing is made: what the file says, what it reads, the compiled plan. Runs nothing.
-    #[command(after_help = "Example: strata sql shop net_365d\n\nNODE is a source, table, attribute, segment, profile, wave or output; \
-        `customer.attributes` is all of an entity, `output.NAME` an output that is named as what it publishes.")]
+    #[command(
+        after_help = "Example: strata sql shop net_365d\n\nNODE is a source, table, attribute, segment, profile, wave or output; \
+        `customer.attributes` is all of an entity, `output.NAME` an output that is named as what it publishes."
+    )]
     Sql {
         /// Pipeline file, or a folder with a `pipeline.yaml`, and variables.
         #[command(flatten)]

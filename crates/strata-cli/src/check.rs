@@ -1,4 +1,5 @@
-//! `strata check`: everything that is wrong with a pipeline, in the form that is asked for. Never runs anything, never needs data.
+//! `strata check`: everything that is wrong with a pipeline, in the form that is asked for. Never runs anything, never needs
+//! data.
 
 use crate::args::{Findings, Given};
 use crate::{render, verbs};
@@ -29,7 +30,9 @@ pub(crate) async fn check(given: &Given, output: Findings) -> u8 {
             }
         }
         Findings::Json => render::data(&json!({"diagnostics": formats::json(&loaded.source, &all())}).to_string()),
-        Findings::Sarif => render::data(&serde_json::to_string_pretty(&formats::sarif(&loaded.source, &all())).unwrap_or_default()),
+        Findings::Sarif => {
+            render::data(&serde_json::to_string_pretty(&formats::sarif(&loaded.source, &all())).unwrap_or_default())
+        }
         Findings::Github => {
             let text = formats::github(&loaded.source, &all());
             if !text.is_empty() {

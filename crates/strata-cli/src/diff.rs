@@ -1,4 +1,5 @@
-//! `strata diff`: who would move between segments if this file were published. Never publishes, and never names anybody unless asked to.
+//! `strata diff`: who would move between segments if this file were published. Never publishes, and never names anybody
+//! unless asked to.
 
 use crate::args::{Given, Output};
 use crate::{render, summary, table, verbs};
@@ -33,7 +34,8 @@ pub(crate) async fn run(given: &Given, keys: usize, output: Output) -> u8 {
     }
 }
 
-/// The pipeline as of the instant of what is published, unless the file or the command says another: then only what it says differs.
+/// The pipeline as of the instant of what is published, unless the file or the command says another: then only what it says
+/// differs.
 async fn at_published(given: &Given) -> Result<Loaded, Error> {
     let loaded = verbs::load(given, false).await?;
     let Some(pipeline) = loaded.pipeline.as_ref().filter(|p| p.as_of == AsOf::Run && given.as_of.is_none()) else {

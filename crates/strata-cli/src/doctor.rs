@@ -1,4 +1,5 @@
-//! `strata doctor`: whether this machine and the places of a pipeline are as a run needs them. Never prints a credential, never leaves a
+//! `strata doctor`: whether this machine and the places of a pipeline are as a run needs them. Never prints a credential,
+//! never leaves a
 //! probe behind.
 
 use crate::args::{Given, Output};
@@ -29,11 +30,16 @@ pub(crate) async fn run(given: &Given, output: Output) -> u8 {
             let errors = all.iter().filter(|d| d.severity == Severity::Error && !of_places(d)).count();
             found.push(match errors {
                 0 => Finding::good("pipeline", format!("{}: no errors in the file", loaded.source.path)),
-                n => Finding::bad("pipeline", format!("{n} error{}", render::plural(n)), format!("`strata check {}`", given.path.display())),
+                n => Finding::bad(
+                    "pipeline",
+                    format!("{n} error{}", render::plural(n)),
+                    format!("`strata check {}`", given.path.display()),
+                ),
             });
             if let Some(pipeline) = &loaded.pipeline {
                 let remote = |to: &str| to.starts_with("s3://");
-                let any = pipeline.sources.iter().any(|s| remote(s.path.as_str())) || pipeline.outputs.iter().any(|o| remote(o.to.as_str()));
+                let any = pipeline.sources.iter().any(|s| remote(s.path.as_str()))
+                    || pipeline.outputs.iter().any(|o| remote(o.to.as_str()));
                 found.extend(any.then(credentials));
             }
             found.extend(places);
@@ -84,7 +90,8 @@ fn memory() -> Finding {
     let (Some(total), Some(free)) = (of("MemTotal"), of("MemAvailable")) else {
         return Finding::good("memory", "this system does not tell how much there is");
     };
-    let within = limit.filter(|l| *l < total).map(|l| format!(", of which this container may use {}", size(l))).unwrap_or_default();
+    let within =
+        limit.filter(|l| *l < total).map(|l| format!(", of which this container may use {}", size(l))).unwrap_or_default();
     let found = format!("{} free of {}{within}", size(free), size(total));
     match free.min(limit.unwrap_or(free)) < MEMORY_MIN {
         true => Finding::bad("memory", found, "end other programs, or run with `--memory 512MB` on a larger machine"),
@@ -112,7 +119,11 @@ fn credentials() -> Finding {
     let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"];
     let is_set = |n: &str| std::env::var_os(n).is_some_and(|v| !v.is_empty());
     let set: Vec<&str> = names.into_iter().filter(|n| is_set(n)).collect();
-    let found = if set.is_empty() { "none in the environment: the machine's role is asked".to_owned() } else { format!("set: {}", set.join(", ")) };
+    let found = if set.is_empty() {
+        "none in the environment: the machine's role is asked".to_owned()
+    } else {
+        format!("set: {}", set.join(", "))
+    };
     match is_set(names[0]) == is_set(names[1]) {
         true => Finding::good("credentials", found),
         false => Finding::bad("credentials", found, format!("set both {} and {}, or neither", names[0], names[1])),

@@ -1,4 +1,5 @@
-//! `strata sql` and `strata preview`: how one thing of a pipeline is made, and its first rows. Never publishes anything, and never shows
+//! `strata sql` and `strata preview`: how one thing of a pipeline is made, and its first rows. Never publishes anything, and
+//! never shows
 //! who somebody is unless that is asked for.
 
 use crate::args::{Given, Output};
@@ -37,13 +38,16 @@ pub(crate) async fn sql(given: &Given, node: &str, output: Output) -> u8 {
     let place = |span| loaded.source.place(span);
     let below: Vec<&str> = plans.iter().skip(1).map(|(name, _)| name.as_str()).collect();
     if output == Output::Json {
-        let written = written.iter().map(|w| {
-            json!({"name": w.name.value, "sql": w.sql.as_ref().map(|s| s.text.trim()), "place": place(w.name.span)})
-        });
+        let written = written
+            .iter()
+            .map(|w| json!({"name": w.name.value, "sql": w.sql.as_ref().map(|s| s.text.trim()), "place": place(w.name.span)}));
         let plans = plans.iter().map(|(name, plan)| json!({"of": name, "plan": plan.display_indent().to_string()}));
         render::data(
             &json!({
-                "written": written.collect::<Vec<_>>(), "reads": below, "steps": steps(&required), "plans": plans.collect::<Vec<_>>(),
+                "written": written.collect::<Vec<_>>(),
+                "reads": below,
+                "steps": steps(&required),
+                "plans": plans.collect::<Vec<_>>(),
             })
             .to_string(),
         );

@@ -4,11 +4,11 @@ use crate::args::{Args, Contract, Given, Output, Pipeline, Verb};
 use crate::bars::Bars;
 use crate::{authoring, check, contract, diff, doctor, init, look, render, summary, unit_tests};
 use serde_json::json;
+use std::path::{Path, PathBuf};
 use strata_engine::load::{LoadOptions, Loaded, verdict};
 use strata_engine::{Error, InProcessRunner, RunOptions, RunReport};
 use strata_plan::Outcome;
 use strata_runtime::Limits;
-use std::path::{Path, PathBuf};
 use strata_spec::{Diagnostic, Severity};
 
 /// Success.
@@ -115,8 +115,7 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
     };
     let sources: Vec<_> = compiled.pinned_sources().collect();
     if pipeline.output == Output::Json {
-        let steps: Vec<_> =
-            steps.iter().map(|s| json!({"step": s.step.label(), "reused": s.reused, "why": s.why})).collect();
+        let steps: Vec<_> = steps.iter().map(|s| json!({"step": s.step.label(), "reused": s.reused, "why": s.why})).collect();
         let sources: Vec<_> = sources
             .iter()
             .map(|(n, p)| json!({"source": n, "files": p.files.len(), "rows": p.rows(), "bytes": p.bytes()}))

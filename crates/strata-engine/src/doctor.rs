@@ -1,4 +1,5 @@
-//! Whether a pipeline's places can be read and written from here, and whether their clocks agree. Never leaves anything behind, and never
+//! Whether a pipeline's places can be read and written from here, and whether their clocks agree. Never leaves anything
+//! behind, and never
 //! says what a credential is.
 
 use crate::load::Loaded;
@@ -8,6 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 use strata_publish::PointerTable;
 use strata_runtime::clock;
 use strata_runtime::store::{self, Place};
@@ -17,6 +19,9 @@ use strata_spec::Pipeline;
 const SKEW_WARN_S: i64 = 10;
 /// A difference of clocks at which requests are refused, in seconds.
 const SKEW_MAX_S: i64 = 300;
+
+/// How long a store may take to answer, in seconds.
+const ANSWER_S: u64 = 20;
 
 /// What was found out about one thing.
 #[derive(Debug, Clone, Serialize)]
@@ -56,7 +61,7 @@ pub async fn places(loaded: &Loaded) -> Vec<Finding> {
                 let at = place.to_string();
                 let found = match place.local() {
                     Some(folder) => local(folder),
-                    None => remote(&place, seen.insert(place.store_url.clone())).await,
+                    None => in_time(remote(&place, seen.insert(place.store_url.clone()))).await,
                 };
                 match found {
                     Ok(found) => out.push(Finding::good(about, format!("{at}: {found}"))),
@@ -104,6 +109,15 @@ fn local(folder: &Path) -> Found {
     Ok(if there == folder { "can be written".into() } else { "can be made and written".to_owned() })
 }
 
+/// A store that is not there is asked for minutes before a run gives up; whoever asks a doctor waits less.
+async fn in_time(answer: impl Future<Output = Found>) -> Found {
+    let late = || {
+        let help = "look at the network, AWS_ENDPOINT_URL and, without keys, at the machine's role".to_owned();
+        (format!("did not answer in {ANSWER_S} s"), help)
+    };
+    tokio::time::timeout(Duration::from_secs(ANSWER_S), answer).await.unwrap_or_else(|_| Err(late()))
+}
+
 /// A folder in object storage; its clock is looked at where `with_clock` says so, once a store.
 async fn remote(place: &Place, with_clock: bool) -> Found {
     let name = clock::run_id();
@@ -114,7 +128,9 @@ async fn remote(place: &Place, with_clock: bool) -> Found {
                 "give these credentials the right to list, read, write and delete here"
             }
             object_store::Error::NotFound { .. } => "make the bucket, or give another",
-            _ => "look at the credentials, the region and AWS_ENDPOINT_URL; whoever runs pipelines must list, read, write and delete here",
+            _ => {
+                "look at the credentials, the region and AWS_ENDPOINT_URL; a run must list, read, write and delete here"
+            }
         };
         (format!("cannot be {what}: {e}"), help.to_owned())
     };

@@ -1,4 +1,5 @@
-//! Who would move between segments if a pipeline were published: its outputs as they are, beside what it makes now. Never publishes
+//! Who would move between segments if a pipeline were published: its outputs as they are, beside what it makes now. Never
+//! publishes
 //! anything.
 
 use crate::error::{Error, Result};
@@ -57,15 +58,8 @@ async fn of_segmentation(
     let name = segmentation.name.value.clone();
     let step = format!("segments {name}");
     let failed = |e| Error::of_step(&step, e);
-    let mut out = SegmentMoves {
-        segmentation: name,
-        output: None,
-        run_id: None,
-        as_of: None,
-        why_not: None,
-        counts: vec![],
-        keys: vec![],
-    };
+    let mut out =
+        SegmentMoves { segmentation: name, output: None, run_id: None, as_of: None, why_not: None, counts: vec![], keys: vec![] };
     let entity = segmentation.entity.value.clone();
     let all = trial.compiled().pipeline().segments.iter().filter(|s| s.entity.value == entity).flat_map(|s| s.columns());
     let names = all.map(str::to_owned).collect();
@@ -133,5 +127,11 @@ async fn published(table: &OutputTable, version: &Version, step: &str) -> Result
     // As it was written, whatever the pipeline says now.
     let is_csv = manifest.files.first().is_some_and(|f| f.path.ends_with(".csv"));
     let format = if is_csv { PinnedFormat::Csv } else { PinnedFormat::Parquet };
-    Ok(PinnedTable { store: place.store_url.clone(), format, schema: Arc::new(Schema::new(fields)), hive: 0, files: files.collect() })
+    Ok(PinnedTable {
+        store: place.store_url.clone(),
+        format,
+        schema: Arc::new(Schema::new(fields)),
+        hive: 0,
+        files: files.collect(),
+    })
 }

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{Files, KeptSteps};
+use crate::identity::{self, Identity, MadeBy};
 use crate::journal::Journal;
 use crate::load::{Loaded, verdict};
 use crate::meter::Meter;
@@ -11,7 +12,6 @@ use crate::progress::{Event, Progress};
 use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
 use crate::runner::Runner;
 use crate::steps::{PlannedStep, planned_steps};
-use crate::identity::{self, Identity, MadeBy};
 use crate::{panel, rows, solve};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;

@@ -28,7 +28,8 @@ pub struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// A loaded pipeline over its own inputs. Tables between steps go below `work`, which is the caller's to remove. Errors: `Invalid` and
+    /// A loaded pipeline over its own inputs. Tables between steps go below `work`, which is the caller's to remove. Errors:
+    /// `Invalid` and
     /// `Policy` as a run.
     pub fn new(loaded: &'a Loaded, runner: &'a dyn Runner, work: &Path) -> Result<Self> {
         Self::over(loaded, loaded.catalog.clone(), loaded.clock, runner, work)

@@ -1,4 +1,5 @@
-//! A pipeline's own tests: given rows go through the same compiler and the same steps as a run's, and what comes out is held against what
+//! A pipeline's own tests: given rows go through the same compiler and the same steps as a run's, and what comes out is held
+//! against what
 //! was expected. Never reads a source's files.
 
 use crate::error::{Error, Result};
@@ -37,7 +38,8 @@ pub struct Mismatch {
     pub got: String,
 }
 
-/// Runs one test of a loaded pipeline; tables between steps go below `work`, an empty folder. Gives what is not as expected. Errors: as a
+/// Runs one test of a loaded pipeline; tables between steps go below `work`, an empty folder. Gives what is not as expected.
+/// Errors: as a
 /// run's; `Failed` where a given value does not fit its column.
 pub async fn run(loaded: &Loaded, test: &UnitTest, runner: &dyn Runner, work: &Path) -> Result<Vec<Mismatch>> {
     let Some(pipeline) = &loaded.pipeline else { return Err(Error::Invalid(1)) };
@@ -79,8 +81,8 @@ fn given(loaded: &Loaded, pipeline: &Pipeline, test: &UnitTest, work: &Path) -> 
             return Err(Error::Failed {
                 step: format!("given {name}"),
                 message: format!(
-                    "the columns of `{name}` are not known\n  help: declare `columns:` for it (`strata contract infer` writes them), or set \
-                     the variables of its path with `-p`"
+                    "the columns of `{name}` are not known\n  help: declare `columns:` for it (`strata contract infer` \
+                     writes them), or set the variables of its path with `-p`"
                 ),
             });
         };
@@ -141,7 +143,10 @@ fn column(loaded: &Loaded, field: &Field, rows: &[&Row]) -> Result<ArrayRef> {
             });
         }
     }
-    Err(Error::Failed { step: "given".into(), message: format!("`{}` cannot be given: it is {}", field.name(), kind(field.data_type())) })
+    Err(Error::Failed {
+        step: "given".into(),
+        message: format!("`{}` cannot be given: it is {}", field.name(), kind(field.data_type())),
+    })
 }
 
 fn write(path: &Path, batch: &RecordBatch) -> std::result::Result<u64, String> {
@@ -265,7 +270,9 @@ fn same(cell: &Cell, got: &ScalarValue) -> bool {
         return false;
     }
     match got {
-        ScalarValue::Float64(Some(x)) => text.parse::<f64>().is_ok_and(|y| (x - y).abs() <= SAME * x.abs().max(y.abs()) || *x == y),
+        ScalarValue::Float64(Some(x)) => {
+            text.parse::<f64>().is_ok_and(|y| (x - y).abs() <= SAME * x.abs().max(y.abs()) || *x == y)
+        }
         _ => value(text, &got.data_type()).is_some_and(|v| v == *got),
     }
 }

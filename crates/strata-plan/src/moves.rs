@@ -43,7 +43,8 @@ impl Compiled<'_> {
         Ok(None)
     }
 
-    /// Who moves, from the published table of `output` to the same table as it would be now. Errors: where the published table lacks the key
+    /// Who moves, from the published table of `output` to the same table as it would be now. Errors: where the published
+    /// table lacks the key
     /// or the segmentation.
     pub fn moves(&self, segmentation: &Segmentation, output: &Output, published: &PinnedTable, solved: &Solved) -> Result<Moves> {
         let (Some(entity), Some(column)) =
@@ -62,7 +63,8 @@ impl Compiled<'_> {
             let key = cast(ident(key), kind.clone()).alias(format!("k{i}"));
             LogicalPlanBuilder::from(plan).project([key, segment])?.build()
         };
-        let both = LogicalPlanBuilder::from(side(old, 0)?).join_on(side(new, 1)?, JoinType::Full, [ident("k0").eq(ident("k1"))])?;
+        let both =
+            LogicalPlanBuilder::from(side(old, 0)?).join_on(side(new, 1)?, JoinType::Full, [ident("k0").eq(ident("k1"))])?;
         let absent = |i: u8| when(ident(format!("k{i}")).is_null(), lit(Moves::ABSENT)).otherwise(ident(format!("s{i}")));
         let both = both.project([
             coalesce(vec![ident("k0"), ident("k1")]).alias("key"),

@@ -11,7 +11,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
 use std::collections::BTreeSet;
 use strata_spec::diagnostic::did_you_mean;
-use strata_spec::pipeline::{Block, Class, Method, Rows, Select, Segmentation};
+use strata_spec::pipeline::{Block, Class, Method, Rows, Segmentation, Select};
 use strata_spec::{Name, Pipeline, Sql};
 
 /// A thing that a pipeline makes.
@@ -106,8 +106,7 @@ fn named(pipeline: &Pipeline) -> Vec<(String, String, Node)> {
     for entity in &pipeline.entities {
         let name = entity.name.as_str();
         let columns = |names: Vec<String>| Node::Columns { entity: name.to_owned(), names };
-        let blocks: Vec<&Block> =
-            pipeline.attributes.iter().filter(|a| a.entity.value == name).flat_map(|a| &a.blocks).collect();
+        let blocks: Vec<&Block> = pipeline.attributes.iter().filter(|a| a.entity.value == name).flat_map(|a| &a.blocks).collect();
         add("entity", name, columns(blocks.iter().flat_map(|b| names(b)).filter(|n| !n.starts_with('_')).collect()));
         add(name, "attributes", columns(blocks.iter().flat_map(|b| names(b)).filter(|n| !n.starts_with('_')).collect()));
         let sources: BTreeSet<&str> =
@@ -191,7 +190,8 @@ impl Compiled<'_> {
         })
     }
 
-    /// The rows of `node`, once the steps it needs are done; without columns that no output could select. Errors: as the compiler says.
+    /// The rows of `node`, once the steps it needs are done; without columns that no output could select. Errors: as the
+    /// compiler says.
     pub fn node_plan(&self, node: &Node, solved: &Solved) -> Result<LogicalPlan> {
         match node {
             Node::Source(name) | Node::Table(name) => self.relation_rows(name),
@@ -338,7 +338,12 @@ impl Compiled<'_> {
             }
         }
         for s in self.pipeline.segments.iter().filter(|s| s.columns().iter().any(|c| names.iter().any(|n| n == c))) {
-            out.push(Written { name: s.name.clone(), sql: None });
+            let by = match &s.method {
+                Method::By { by, .. } => Some(texts(by).join(", ")),
+                _ => None,
+            };
+            let by = by.map(|text| Sql { text: format!("by {text}"), span: s.name.span, line_starts: vec![s.name.span.start] });
+            out.push(Written { name: s.name.clone(), sql: by });
             out.extend(s.filter.iter().map(|sql| Written { name: Name::new("where".into(), sql.span), sql: Some(sql.clone()) }));
             match &s.method {
                 Method::Rules { rules, .. } => out.extend(rules.iter().map(rule)),
@@ -351,7 +356,8 @@ impl Compiled<'_> {
         out
     }
 
-    /// The plans behind `node`, each with what it makes: its own first, then those of the tables and sources below it. Typed against stand-ins
+    /// The plans behind `node`, each with what it makes: its own first, then those of the tables and sources below it. Typed
+    /// against stand-ins
     /// where a step would have to run first. Errors: as the compiler says.
     pub fn explained(&mut self, node: &Node) -> Result<Vec<(String, LogicalPlan)>> {
         let solved = Solved::placeholder(self.pipeline);

@@ -9,8 +9,9 @@ use crate::solved::{Clusters, Solved};
 use crate::sql;
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident, lit, when};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, ident, lit, when};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use strata_spec::pipeline::{Entity, KMeans, Method, RecencyOrder, Rfm, RowValue, Scale, Segmentation};
 use strata_spec::{Pipeline, Sql};
 
@@ -372,7 +373,8 @@ pub(crate) fn view(
         let scope = Scope::of(&schema, None);
         let columns = columns(planner, segmentation, entity, &schema, &scope, solved)?;
         let all: Vec<Expr> = schema.iter().map(Expr::from).chain(columns).collect();
-        let built = LogicalPlanBuilder::from(plan).project(all).and_then(LogicalPlanBuilder::build);
+        // Not by the builder, which looks through everything below for each segmentation: every column is resolved already.
+        let built = Projection::try_new(all, Arc::new(plan)).map(LogicalPlan::Projection);
         plan = built.map_err(|e| planner.report(crate::internal(segmentation.name.span, &e))).ok()?;
     }
     Some(plan)

@@ -69,12 +69,14 @@ pub fn presets() -> Vec<Preset> {
             let Some(Form::Word(words)) = shape.key(word).map(|k| k.form) else { continue };
             let now = words.now.iter().map(|name| (name, None));
             let all = now.chain(words.later.iter().map(|name| (name, Some(words.instead))));
+            let shown = shape.keys.iter().filter(|k| k.name != *word && k.later.is_none());
+            let parameters: Vec<Parameter> = shown.map(|k| parameter(shape, k)).collect();
             out.extend(all.map(|(name, instead)| Preset {
                 name,
                 section,
                 doc: shape.doc,
                 instead,
-                parameters: shape.keys.iter().filter(|k| k.name != *word).map(|k| parameter(shape, k)).collect(),
+                parameters: parameters.clone(),
                 stands_for: stands_for(name),
             }));
         }

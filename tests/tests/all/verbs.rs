@@ -1,9 +1,11 @@
-//! The verbs for writing pipelines, as their users meet them: check, test, sql, preview, diff, fmt, show, contract, doctor. Never a run that
+//! The verbs for writing pipelines, as their users meet them: check, test, sql, preview, diff, fmt, show, contract, doctor.
+//! Never a run that
 //! publishes where none is asked for.
 
 use std::path::Path;
 use std::process::{Command, Output};
 use strata_testkit::binary;
+use strata_testkit::s3::S3Server;
 
 fn strata(dir: &Path, args: &[&str]) -> Output {
     Command::new(binary()).args(args).current_dir(dir).env("NO_COLOR", "1").output().unwrap()
@@ -25,74 +27,10 @@ fn json(dir: &Path, args: &[&str], code: i32) -> serde_json::Value {
     serde_json::from_str(&out).unwrap_or_else(|e| panic!("{args:?}: {e}: {out}"))
 }
 
-const PIPELINE: &str = r#"version: 1
-name: small
-as_of: 2026-02-01T00:00:00Z
-vars: {data: ., out: ./out}
-sources:
-  customers:
-    csv: "${vars.data}/customers.csv"
-    mode: mutable
-    key: customer_id
-    columns: {customer_id: int!, email: {type: string, class: direct_id}, region: string}
-    derive: {mail: lower(email)}
-  orders:
-    csv: "${vars.data}/orders.csv"
-    time: ordered_at
-    mode: append
-    key: order_id
-    duplicates: identical
-    columns: {order_id: int!, customer_id: int!, amount: "decimal(10,2)!", ordered_at: timestamp!}
-entities:
-  customer: {from: customers, key: customer_id}
-tables:
-  ranks:
-    key: customer_id
-    sql: select customer_id, rank() over (order by count(*) desc) as place from orders group by customer_id
-attributes:
-  customer:
-    - row:
-        region: coalesce(customers.region, 'unknown')
-        contact: mail
-    - from: orders
-      columns:
-        order_count: count(*)
-        spend: total(amount)
-        last_at: max(ordered_at)
-    - from: ranks
-      columns: {place: min(place)}
-    - row: {recency_days: days_since(last_at)}
-segments:
-  stage:
-    rules: {never: order_count = 0, active: recency_days <= 30, lapsed: else}
-  level: {quantile: spend, bins: 2, names: [low, high]}
-  both: {by: [stage, level]}
-outputs:
-  defaults: {to: "${vars.out}/{name}", format: csv}
-  people: {select: [customer_id, region, stage, level, both], classes: [direct_id]}
-tests:
-  - name: spend adds up
-    given:
-      customers: [{customer_id: 1, region: north}]
-      orders:
-        - {order_id: 1, customer_id: 1, amount: 40, ordered_at: 2026-01-05}
-        - {order_id: 2, customer_id: 1, amount: 0.50, ordered_at: 2026-01-20}
-        - {order_id: 2, customer_id: 1, amount: 0.50, ordered_at: 2026-01-20}
-        - {order_id: 3, customer_id: 1, amount: 9, ordered_at: 2026-03-01}
-    expect: {order_count: 2, spend: 40.50, recency_days: 12, region: north, stage: active}
-  - name: each by its key
-    as_of: 2026-06-01
-    given:
-      customers: [{customer_id: 1}, {customer_id: 2}]
-      orders: [{order_id: 1, customer_id: 1, amount: 40, ordered_at: 2026-01-05}]
-    expect:
-      - {customer_id: 2, order_count: 0, last_at: null, stage: never, region: unknown, level: low}
-      - {customer_id: 1, order_count: 1, stage: lapsed, level: high, place: 1}
-"#;
+const PIPELINE: &str = include_str!("../../cases/own_tests/pipeline.yaml");
 
-const CUSTOMERS: &str = "customer_id,email,region\n1,Ann@x.org,north\n2,Bob@x.org,south\n3,Cyd@x.org,\n4,Dee@x.org,north\n";
-const ORDERS: &str = "order_id,customer_id,amount,ordered_at\n1,1,10.00,2026-01-20 10:00:00\n2,2,20.00,2025-11-01 10:00:00\n\
-                      3,1,5.50,2026-01-25 10:00:00\n4,4,7.00,2026-01-02 10:00:00\n";
+const CUSTOMERS: &str = include_str!("../../cases/own_tests/customers.csv");
+const ORDERS: &str = include_str!("../../cases/own_tests/orders.csv");
 
 /// A folder with a small pipeline and its data.
 fn small() -> tempfile::TempDir {
@@ -205,7 +143,10 @@ fn preview_runs_what_is_needed_masks_people_and_publishes_nothing() {
         out.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
     };
     let expect = |got: &[serde_json::Value], want: serde_json::Value| assert_eq!(serde_json::json!(got), want);
-    expect(&rows("spend", &["--rows", "2"]), serde_json::json!([{"customer_id": 1, "spend": "15.50"}, {"customer_id": 2, "spend": "20.00"}]));
+    expect(
+        &rows("spend", &["--rows", "2"]),
+        serde_json::json!([{"customer_id": 1, "spend": "15.50"}, {"customer_id": 2, "spend": "20.00"}]),
+    );
     expect(&rows("level", &["--rows", "1"]), serde_json::json!([{"customer_id": 1, "level": "high"}]));
     expect(&rows("ranks", &["--rows", "1"]), serde_json::json!([{"customer_id": 1, "place": 1}]));
     expect(&rows("both", &["--rows", "1"]), serde_json::json!([{"customer_id": 1, "both": "active · high"}]));
@@ -252,7 +193,11 @@ fn tests_of_a_pipeline_need_no_data_and_name_each_wrong_value() {
     assert!(failed.contains("spend: expected much, which is not a number, got 40.50"), "{failed}");
     let found = json(dir, &["test", ".", "--output", "json"], 1);
     assert_eq!((found["failed"].as_u64(), found["tests"][0]["failures"][0]["got"].as_str()), (Some(1), Some("2")), "{found}");
-    rewrite(dir, "amount: 0.50, ordered_at: 2026-01-20}\n        - {order_id: 2", "amount: x, ordered_at: 2026-01-20}\n        - {order_id: 2");
+    rewrite(
+        dir,
+        "amount: 0.50, ordered_at: 2026-01-20}\n        - {order_id: 2",
+        "amount: x, ordered_at: 2026-01-20}\n        - {order_id: 2",
+    );
     let unfit = said(dir, &["test", ".", "--only", "spend"], 1);
     assert!(unfit.contains("`x` does not fit `amount`, which is a number"), "{unfit}");
     // The rules of a contract hold for given rows as well.
@@ -273,7 +218,8 @@ fn diff_counts_who_would_move_and_names_them_only_if_asked() {
     assert!(said(dir, &["diff", "."], 0).contains("stage: nobody of 4 moves"));
     rewrite(dir, "recency_days <= 30", "recency_days <= 20");
     let moved = said(dir, &["diff", "."], 0);
-    let row: Vec<Vec<&str>> = moved.lines().filter(|l| l.starts_with("active ")).map(|l| l.split_whitespace().collect()).collect();
+    let row: Vec<Vec<&str>> =
+        moved.lines().filter(|l| l.starts_with("active ")).map(|l| l.split_whitespace().collect()).collect();
     assert!(moved.contains("stage: 1 of 4 move") && row[0] == ["active", "1", "1", "."], "{moved}");
     let found = json(dir, &["diff", ".", "--keys", "--output", "json"], 0);
     let stage = &found["segmentations"][0];
@@ -296,7 +242,8 @@ fn diff_counts_who_would_move_and_names_them_only_if_asked() {
 fn a_contract_is_inferred_and_can_be_declared() {
     let dir = small();
     let dir = dir.path();
-    let rows: String = (0..40).map(|i| format!("{i},0{i},{}.5,2026-01-{:02},{}\n", i, i % 28 + 1, ["web", "store"][i % 2])).collect();
+    let rows: String =
+        (0..40).map(|i| format!("{i},0{i},{}.5,2026-01-{:02},{}\n", i, i % 28 + 1, ["web", "store"][i % 2])).collect();
     std::fs::write(dir.join("visits.csv"), format!("visit_id,code,paid,day,channel\n{rows}40,040,,2026-01-01,web\n")).unwrap();
     let found = said(dir, &["contract", "infer", "visits.csv"], 0);
     for line in [
@@ -311,7 +258,8 @@ fn a_contract_is_inferred_and_can_be_declared() {
         assert!(found.lines().any(|l| l == line), "{line} in {found}");
     }
     let columns: String = found.lines().skip_while(|l| *l != "columns:").map(|l| format!("    {l}\n")).collect();
-    let source = format!("version: 1\nname: v\nsources:\n  visits:\n    csv: visits.csv\n    mode: mutable\n    key: visit_id\n{columns}");
+    let source =
+        format!("version: 1\nname: v\nsources:\n  visits:\n    csv: visits.csv\n    mode: mutable\n    key: visit_id\n{columns}");
     std::fs::write(dir.join("visits.yaml"), source).unwrap();
     let check = strata(dir, &["check", "visits.yaml"]);
     assert!(text(&check.stderr).lines().all(|l| !l.contains("error[S01")), "{}", text(&check.stderr));
@@ -333,7 +281,31 @@ fn doctor_looks_at_every_place_and_leaves_nothing() {
     let unfit = json(dir, &["doctor", ".", "--output", "json"], 1);
     let bad = |about: &str| unfit["findings"].as_array().unwrap().iter().any(|f| f["about"] == about && f["is_good"] == false);
     assert!(bad("source orders") && bad("output people") && !bad("source customers"), "{unfit}");
-    assert!(!text(said(dir, &["doctor", ".", "-p", "out=s3://nowhere-at-all/x"], 1).as_bytes()).contains("SECRET="));
+}
+
+#[test]
+fn doctor_tells_who_may_write_to_a_bucket_and_keeps_secrets() {
+    let server = S3Server::start();
+    server.put("lake", "out/there", b"x");
+    let dir = small();
+    let ask = |who: Vec<(String, String)>, code: i32| {
+        let mut command = Command::new(binary());
+        command.args(["doctor", ".", "-p", "out=s3://lake/out", "--output", "json"]).current_dir(dir.path()).envs(who);
+        let done = command.output().unwrap();
+        let out = text(&done.stdout);
+        assert_eq!(done.status.code(), Some(code), "{out}{}", text(&done.stderr));
+        let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let of = |about: &str| found["findings"].as_array().unwrap().iter().find(|f| f["about"] == about).unwrap().clone();
+        (out.clone(), of("output people"), of("credentials"))
+    };
+    let (all, output, credentials) = ask(server.environment(), 0);
+    assert!(output["found"].as_str().unwrap().contains("clocks agree"), "{all}");
+    assert!(credentials["found"].as_str().unwrap().contains("AWS_SECRET_ACCESS_KEY"), "{all}");
+    assert!(!all.contains("testsecret") && !all.contains("testkey"), "{all}");
+    assert_eq!(server.keys("lake", "out"), ["out/there"]);
+    let (all, output, _) = ask(server.environment_of_reader(), 1);
+    assert!(output["found"].as_str().unwrap().contains("cannot be written") && !all.contains("rosecret"), "{all}");
+    assert!(output["help"].as_str().unwrap().contains("the right to"), "{all}");
 }
 
 #[test]
