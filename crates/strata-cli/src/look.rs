@@ -36,7 +36,8 @@ pub(crate) async fn sql(given: &Given, node: &str, output: Output) -> u8 {
     };
     let (required, plans) = needs;
     let place = |span| loaded.source.place(span);
-    let below: Vec<&str> = plans.iter().skip(1).map(|(name, _)| name.as_str()).collect();
+    let attributes = required.attributes.iter().map(|e| format!("attributes of {e}"));
+    let below: Vec<String> = attributes.chain(plans.iter().skip(1).map(|(name, _)| name.clone())).collect();
     if output == Output::Json {
         let written = written
             .iter()
@@ -62,6 +63,9 @@ pub(crate) async fn sql(given: &Given, node: &str, output: Output) -> u8 {
     let steps = steps(&required);
     if !steps.is_empty() {
         render::data(&format!("\nafter\n  {}", steps.join("\n  ")));
+    }
+    if !required.solved.is_empty() {
+        render::line("note: what is solved from the data (cuts, centroids) stands as a placeholder in this plan");
     }
     for (name, plan) in &plans {
         let title = if name.is_empty() { "as compiled".to_owned() } else { format!("{name}, as compiled") };
