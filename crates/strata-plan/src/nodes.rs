@@ -63,7 +63,8 @@ pub struct Written {
 pub fn resolve(pipeline: &Pipeline, text: &str) -> std::result::Result<Node, String> {
     let all = named(pipeline);
     let exact: Vec<&(String, String, Node)> = all.iter().filter(|(kind, name, _)| format!("{kind}.{name}") == text).collect();
-    let bare: Vec<_> = all.iter().filter(|(_, name, _)| name == text).collect();
+    // The blocks over a source have its name only with `customer.from.` before it.
+    let bare: Vec<_> = all.iter().filter(|(kind, name, _)| name == text && !kind.contains('.')).collect();
     let found = if exact.is_empty() { bare } else { exact };
     // An output usually has the name of what it publishes; `output.NAME` is the output.
     let own: Vec<_> = found.iter().filter(|(kind, _, _)| kind != "output").copied().collect();
