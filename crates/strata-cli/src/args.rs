@@ -26,7 +26,98 @@ pub(crate) enum Verb {
         run: bool,
     },
     /// Checks a pipeline: every error at once, each with its place and what to do. Runs nothing.
-    Check(Pipeline),
+    #[command(after_help = "Example: strata check shop --output sarif > found.sarif")]
+    Check {
+        /// Pipeline and variables.
+        #[command(flatten)]
+        given: Given,
+        /// For people, or for machines.
+        #[arg(long, value_enum, default_value_t = Findings::Text)]
+        output: Findings,
+    },
+    /// Runs the tests that the pipeline holds: given rows, expected values. Needs no data.
+    #[command(after_help = "Example: strata test shop --only 'late orders'")]
+    Test {
+        /// Pipeline and variables.
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// Only tests whose name holds this.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Shows how one thing is made: what the file says, what it reads, the compiled plan. Runs nothing.
+    #[command(
+        after_help = "Example: strata sql shop net_365d\n\nNODE is a source, table, attribute, segment, profile, wave or output; \
+        `customer.attributes` is all of an entity, `output.NAME` an output that is named as what it publishes."
+    )]
+    Sql {
+        /// Pipeline file, or a folder with a `pipeline.yaml`, and variables.
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// What to show.
+        node: String,
+    },
+    /// Runs only what one thing needs, in this process, and shows its first rows. Publishes nothing.
+    #[command(after_help = "Example: strata preview shop lifecycle --rows 5 -p data=./data")]
+    Preview {
+        /// Pipeline and variables.
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// What to show: as in `strata sql`.
+        node: String,
+        /// How many rows.
+        #[arg(long, default_value_t = 20)]
+        rows: usize,
+        /// Shows columns of the class `direct_id`, which are masked otherwise.
+        #[arg(long)]
+        show_personal: bool,
+    },
+    /// Shows who would enter and leave each segment if this file were published.
+    #[command(after_help = "Example: strata diff shop -p data=./data -p out=./out --keys 10")]
+    Diff {
+        /// Pipeline and variables.
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// Names the first of those who move, by their key.
+        #[arg(long, value_name = "N", default_value_t = 0, num_args = 0..=1, default_missing_value = "10")]
+        keys: usize,
+    },
+    /// Formats pipeline files in place; comments and order stay.
+    #[command(after_help = "Example: strata fmt --check pipelines/*/pipeline.yaml")]
+    Fmt {
+        /// Pipeline files, or folders with a `pipeline.yaml`.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Changes nothing; says what would change, and exits with 1 if anything would.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Prints what a preset or method stands for: parameters, defaults, rules; without a name, lists them.
+    #[command(after_help = "Example: strata show lifecycle@1")]
+    Show {
+        /// The preset, with its version.
+        preset: Option<String>,
+    },
+    /// Writes contracts for files.
+    #[command(subcommand)]
+    Contract(Contract),
+    /// Looks at this machine and at every place of a pipeline: what a run needs, and what to do where it is not so.
+    #[command(after_help = "Example: strata doctor shop -p data=s3://lake/shop -p out=s3://lake/out")]
+    Doctor {
+        /// Pipeline and variables.
+        #[command(flatten)]
+        pipeline: Pipeline,
+    },
+    /// Prints the JSON Schema of pipeline files, for editors.
+    #[command(after_help = "Example: strata schema > strata.schema.json\n\nand as the first line of a pipeline: \
+        # yaml-language-server: $schema=./strata.schema.json")]
+    Schema,
+    /// Prints the completions of a shell.
+    #[command(after_help = "Example: strata completions bash > ~/.local/share/bash-completion/completions/strata")]
+    Completions {
+        /// Shell.
+        shell: clap_complete::Shell,
+    },
     /// Shows what a run would do and why: steps, files, rows and bytes to read.
     Plan {
         /// Pipeline and variables.
@@ -91,9 +182,21 @@ pub(crate) enum Verb {
     },
 }
 
-/// A pipeline and what it is run with.
+/// Verbs on contracts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contract {
+    /// Prints the `columns:` block that a source over these files could declare: types, nulls, few-valued texts, keys.
+    #[command(after_help = "Example: strata contract infer 'data/transactions/*/*.parquet'")]
+    Infer {
+        /// Files, folders, globs or `s3://bucket/path`.
+        #[arg(required = true)]
+        paths: Vec<String>,
+    },
+}
+
+/// A pipeline and what it is read with.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Pipeline {
+pub(crate) struct Given {
     /// Pipeline file, or a folder with a `pipeline.yaml`.
     pub(crate) path: PathBuf,
     /// Sets a variable of the pipeline: `-p data=DIR`.
@@ -102,9 +205,30 @@ pub(crate) struct Pipeline {
     /// The instant the run looks back from, e.g. `2026-01-01T00:00:00Z`.
     #[arg(long, value_parser = instant)]
     pub(crate) as_of: Option<DateTime<Utc>>,
+}
+
+/// The same, and the form of what is printed.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Pipeline {
+    /// Pipeline and variables.
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// For people or for machines.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+/// Form of diagnostics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Findings {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// SARIF 2.1.0, for code scanners.
+    Sarif,
+    /// Annotations of GitHub Actions.
+    Github,
 }
 
 /// Form of what is printed.

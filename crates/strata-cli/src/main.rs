@@ -2,16 +2,23 @@
 //! Never does the work itself.
 
 mod args;
+mod authoring;
 mod bars;
+mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
-mod explain;
+mod contract;
+mod diff;
+mod doctor;
 mod init;
 mod logs;
+mod look;
 #[cfg(feature = "cluster")]
 mod remote;
 mod render;
 mod summary;
+mod table;
+mod unit_tests;
 mod verbs;
 
 use clap::Parser;

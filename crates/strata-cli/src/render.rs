@@ -1,7 +1,7 @@
 //! Prints: diagnostics with the user's own lines, and lines of text. Never decides what is an error.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use strata_spec::{Diagnostic, Severity, SourceText};
 
@@ -17,29 +17,8 @@ pub(crate) fn data(text: &str) {
 
 /// Every diagnostic, with its lines.
 pub(crate) fn diagnostics(source: &SourceText, found: &[Diagnostic]) {
-    let plain = !std::io::stderr().is_terminal() || no_color();
-    let renderer = if plain { Renderer::plain() } else { Renderer::styled() };
     for d in found {
-        let level = match d.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-        };
-        let clamp = |span: strata_spec::Span| {
-            let end = span.end.min(source.text.len());
-            let start = floor(&source.text, span.start.min(end));
-            start..floor(&source.text, end.max(start))
-        };
-        let mut snippet = Snippet::source(source.text.as_str())
-            .path(source.path.as_str())
-            .annotation(AnnotationKind::Primary.span(clamp(d.span)).label(d.label.as_str()));
-        for (span, text) in &d.also {
-            snippet = snippet.annotation(AnnotationKind::Context.span(clamp(*span)).label(text.as_str()));
-        }
-        let mut group: Group<'_> = level.primary_title(d.message.as_str()).id(d.code.0).element(snippet);
-        if let Some(help) = &d.help {
-            group = group.element(Level::HELP.message(help.as_str()));
-        }
-        line(&renderer.render(&[group]).to_string());
+        one(source, d, if d.severity == Severity::Error { Level::ERROR } else { Level::WARNING });
     }
     let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
     if errors > 0 {
@@ -47,17 +26,35 @@ pub(crate) fn diagnostics(source: &SourceText, found: &[Diagnostic]) {
     }
 }
 
+/// What is not wrong, but worth knowing.
+pub(crate) fn notes(source: &SourceText, hints: &[Diagnostic]) {
+    hints.iter().for_each(|d| one(source, d, Level::NOTE));
+}
+
+fn one(source: &SourceText, d: &Diagnostic, level: Level<'_>) {
+    let plain = !std::io::stderr().is_terminal() || no_color();
+    let renderer = if plain { Renderer::plain() } else { Renderer::styled() };
+    let clamp = |span: strata_spec::Span| {
+        let end = span.end.min(source.text.len());
+        let start = floor(&source.text, span.start.min(end));
+        start..floor(&source.text, end.max(start))
+    };
+    let mut snippet = Snippet::source(source.text.as_str())
+        .path(source.path.as_str())
+        .annotation(AnnotationKind::Primary.span(clamp(d.span)).label(d.label.as_str()));
+    for (span, text) in &d.also {
+        snippet = snippet.annotation(AnnotationKind::Context.span(clamp(*span)).label(text.as_str()));
+    }
+    let mut group: Group<'_> = level.primary_title(d.message.as_str()).id(d.code.0).element(snippet);
+    if let Some(help) = &d.help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    line(&renderer.render(&[group]).to_string());
+}
+
 /// Diagnostics for machines.
 pub(crate) fn diagnostics_json(source: &SourceText, found: &[Diagnostic]) -> Value {
-    let one = |d: &Diagnostic| {
-        let (row, column) = source.line_column(d.span.start);
-        json!({
-            "code": d.code.0,
-            "severity": match d.severity { Severity::Error => "error", Severity::Warning => "warning" },
-            "message": d.message, "help": d.help, "file": source.path, "line": row, "column": column,
-        })
-    };
-    Value::Array(found.iter().map(one).collect())
+    strata_spec::formats::json(source, found)
 }
 
 /// `s` unless there is one.

@@ -1,14 +1,14 @@
 //! One function a verb, each giving the exit code. Never prints what an engine function did not say.
 
-use crate::args::{Args, Output, Pipeline, Verb};
+use crate::args::{Args, Contract, Given, Output, Pipeline, Verb};
 use crate::bars::Bars;
-use crate::{explain, init, render, summary};
+use crate::{authoring, check, contract, diff, doctor, init, look, render, summary, unit_tests};
 use serde_json::json;
+use std::path::{Path, PathBuf};
 use strata_engine::load::{LoadOptions, Loaded, verdict};
 use strata_engine::{Error, InProcessRunner, RunOptions, RunReport};
 use strata_plan::Outcome;
 use strata_runtime::Limits;
-use std::path::{Path, PathBuf};
 use strata_spec::{Diagnostic, Severity};
 
 /// Success.
@@ -21,7 +21,19 @@ pub(crate) async fn run(args: Args) -> u8 {
     let threads = args.threads();
     match args.verb {
         Verb::Init { dir, run } => init(&dir, run, threads).await,
-        Verb::Check(pipeline) => check(&pipeline).await,
+        Verb::Check { given, output } => check::check(&given, output).await,
+        Verb::Test { pipeline, only } => unit_tests::run(&pipeline.given, only.as_deref(), pipeline.output).await,
+        Verb::Sql { pipeline, node } => look::sql(&pipeline.given, &node, pipeline.output).await,
+        Verb::Preview { pipeline, node, rows, show_personal } => {
+            look::preview(&pipeline.given, &node, rows, show_personal, pipeline.output).await
+        }
+        Verb::Diff { pipeline, keys } => diff::run(&pipeline.given, keys, pipeline.output).await,
+        Verb::Fmt { paths, check } => authoring::fmt(&paths, check),
+        Verb::Show { preset } => authoring::show(preset.as_deref()),
+        Verb::Contract(Contract::Infer { paths }) => contract::run(&paths).await,
+        Verb::Doctor { pipeline } => doctor::run(&pipeline.given, pipeline.output).await,
+        Verb::Schema => authoring::schema(),
+        Verb::Completions { shell } => authoring::completions(shell),
         Verb::Plan { pipeline, state } => plan(&pipeline, &state).await,
         #[cfg(feature = "cluster")]
         Verb::Run { pipeline, report, remote, .. } if remote.to.is_some() => {
@@ -43,31 +55,30 @@ pub(crate) async fn run(args: Args) -> u8 {
         Verb::Dev(args) => crate::cluster::dev(args).await,
         #[cfg(feature = "cluster")]
         Verb::Gc(args) => crate::cluster::gc(args).await,
-        Verb::Explain { code } => match explain::page(&code) {
-            Some(page) => {
-                render::data(&format!("{}\n\n{page}", code.to_uppercase()));
-                OK
-            }
-            None => {
-                render::line(&format!("error: there is no diagnostic `{code}`; codes look like S0302"));
-                USAGE
-            }
-        },
+        Verb::Explain { code } => authoring::explain(&code),
     }
 }
 
-async fn load(pipeline: &Pipeline, offline: bool) -> Result<Loaded, Error> {
-    let options = LoadOptions { vars: pipeline.vars.clone(), as_of: pipeline.as_of, offline, pins: None };
-    strata_engine::load(&pipeline.path, &options).await
+/// Loads a pipeline; `offline`, without its files where their columns are declared.
+pub(crate) async fn load(given: &Given, offline: bool) -> Result<Loaded, Error> {
+    let options = LoadOptions { vars: given.vars.clone(), as_of: given.as_of, offline, pins: None };
+    strata_engine::load(&given.path, &options).await
 }
 
-fn failed(error: &Error) -> u8 {
+/// A folder for tables between steps, which goes when it is dropped. Errors: `Failed`.
+pub(crate) fn scratch() -> Result<tempfile::TempDir, Error> {
+    let made = tempfile::Builder::new().prefix("strata-").tempdir();
+    made.map_err(|e| Error::Failed { step: "work area".into(), message: format!("cannot make a temporary folder: {e}") })
+}
+
+/// Says what went wrong; gives the exit code.
+pub(crate) fn failed(error: &Error) -> u8 {
     render::line(&format!("error: {error}"));
     error.exit_code()
 }
 
 /// Everything wrong with a loaded pipeline, and the exit code it leads to.
-fn compiled<'a>(loaded: &'a Loaded) -> (Option<Outcome<'a>>, Vec<Diagnostic>) {
+pub(crate) fn compiled<'a>(loaded: &'a Loaded) -> (Option<Outcome<'a>>, Vec<Diagnostic>) {
     let mut found = loaded.diagnostics.clone();
     let outcome = match (&loaded.pipeline, verdict(&found)) {
         (Some(pipeline), _) if loaded.catalog.sources.len() == pipeline.sources.len() => {
@@ -82,7 +93,8 @@ fn compiled<'a>(loaded: &'a Loaded) -> (Option<Outcome<'a>>, Vec<Diagnostic>) {
     (outcome, found)
 }
 
-fn say(loaded: &Loaded, found: &[Diagnostic], output: Output) -> u8 {
+/// Says what was found; gives the exit code.
+pub(crate) fn say(loaded: &Loaded, found: &[Diagnostic], output: Output) -> u8 {
     match output {
         Output::Text => render::diagnostics(&loaded.source, found),
         Output::Json => render::data(&json!({"diagnostics": render::diagnostics_json(&loaded.source, found)}).to_string()),
@@ -90,21 +102,8 @@ fn say(loaded: &Loaded, found: &[Diagnostic], output: Output) -> u8 {
     verdict(found).map_or_else(|e| e.exit_code(), |()| OK)
 }
 
-async fn check(pipeline: &Pipeline) -> u8 {
-    let loaded = match load(pipeline, true).await {
-        Ok(loaded) => loaded,
-        Err(e) => return failed(&e),
-    };
-    let (_, found) = compiled(&loaded);
-    let code = say(&loaded, &found, pipeline.output);
-    if code == OK && pipeline.output == Output::Text {
-        render::line(&format!("{}: no errors", loaded.source.path));
-    }
-    code
-}
-
 async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
-    let loaded = match load(pipeline, false).await {
+    let loaded = match load(&pipeline.given, false).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
     };
@@ -116,8 +115,7 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
     };
     let sources: Vec<_> = compiled.pinned_sources().collect();
     if pipeline.output == Output::Json {
-        let steps: Vec<_> =
-            steps.iter().map(|s| json!({"step": s.step.label(), "reused": s.reused, "why": s.why})).collect();
+        let steps: Vec<_> = steps.iter().map(|s| json!({"step": s.step.label(), "reused": s.reused, "why": s.why})).collect();
         let sources: Vec<_> = sources
             .iter()
             .map(|(n, p)| json!({"source": n, "files": p.files.len(), "rows": p.rows(), "bytes": p.bytes()}))
@@ -152,7 +150,7 @@ struct Place {
 }
 
 async fn execute(pipeline: &Pipeline, limits: &Limits, place: Place, round_trip: bool) -> u8 {
-    let loaded = match load(pipeline, false).await {
+    let loaded = match load(&pipeline.given, false).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
     };
@@ -196,7 +194,7 @@ fn finish(loaded: &Loaded, result: Result<(), Error>, report: &RunReport, json: 
 }
 
 async fn outputs(pipeline: &Pipeline) -> u8 {
-    let loaded = match load(pipeline, true).await {
+    let loaded = match load(&pipeline.given, true).await {
         Ok(loaded) => loaded,
         Err(e) => return failed(&e),
     };
@@ -239,12 +237,12 @@ async fn init(dir: &std::path::Path, and_run: bool, threads: usize) -> u8 {
         return OK;
     }
     let text = |p: &str| dir.join(p).display().to_string();
-    let pipeline = Pipeline {
+    let given = Given {
         path: dir.to_owned(),
         vars: vec![("data".into(), text("data")), ("out".into(), text("out"))],
         as_of: chrono::DateTime::parse_from_rfc3339("2026-01-01T00:00:00Z").ok().map(|t| t.with_timezone(&chrono::Utc)),
-        output: Output::Text,
     };
+    let pipeline = Pipeline { given, output: Output::Text };
     let limits = Limits { threads, ..Limits::default() };
     let code = execute(&pipeline, &limits, Place { state: dir.join(".strata"), report: None, fresh: true }, false).await;
     if code == OK {

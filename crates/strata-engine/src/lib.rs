@@ -1,6 +1,8 @@
 //! Runs a pipeline: pins its inputs, executes its steps on a [`Runner`], solves its models, commits its outputs, reports. Never writes a
 //! table's rows itself: workers do, and return receipts.
 
+pub mod contract;
+pub mod doctor;
 pub mod error;
 pub mod files;
 mod foresee;
@@ -8,6 +10,7 @@ mod identity;
 pub mod journal;
 pub mod load;
 pub mod meter;
+mod moves;
 mod outputs;
 mod panel;
 mod pin;
@@ -20,11 +23,14 @@ pub mod runner;
 mod solve;
 mod solved_wire;
 mod steps;
+mod trial;
+pub mod unit_test;
 
 pub use error::Error;
 pub use foresee::{Foreseen, foresee};
 pub use journal::{Finished, Journal};
 pub use load::{Loaded, load};
+pub use moves::{SegmentMoves, moves};
 pub use outputs::{OutputState, outputs};
 pub use progress::{Event, Progress};
 pub use report::RunReport;
@@ -32,3 +38,4 @@ pub use run::{RunOptions, run};
 pub use meter::{Meter, Reading, Tasks};
 pub use runner::{InProcessRunner, Runner, Running};
 pub use steps::{PlannedStep, planned_steps};
+pub use trial::Trial;

@@ -56,6 +56,41 @@ pub(crate) async fn pin(source: &Source) -> Result<PinnedTable, Box<Diagnostic>>
     Ok(PinnedTable { store: place.store_url, format, schema, hive: hive.len(), files })
 }
 
+/// The files that an address names, as a source without a declaration. Errors: what is wrong, in words.
+pub(crate) async fn pin_address(address: &str) -> Result<PinnedTable, String> {
+    use strata_spec::{Name, Span};
+    let name = |text: &str| Name::new(text.to_owned(), Span::default());
+    let source = |format| Source {
+        name: name("files"),
+        format,
+        path: name(address),
+        mode: strata_spec::pipeline::Mode::Mutable,
+        time: None,
+        late_us: None,
+        learned_later: vec![],
+        key: vec![],
+        duplicates: None,
+        filter: None,
+        references: vec![],
+        derive: vec![],
+        columns: vec![],
+        classes: vec![],
+        checks: vec![],
+        drift: None,
+        history: None,
+        licence: None,
+        planned_format: None,
+    };
+    let place = store::place(address).map_err(|e| format!("{e}\n  help: {}", e.help()))?;
+    let is_csv = address.ends_with(".csv");
+    let parquet = if is_csv { vec![] } else { files::matching(&place, "parquet").await? };
+    let format = if parquet.is_empty() { ReadFormat::Csv } else { ReadFormat::Parquet };
+    if parquet.is_empty() && files::matching(&place, "csv").await?.is_empty() {
+        return Err(format!("no `.parquet` or `.csv` file matches `{place}`"));
+    }
+    pin(&source(format)).await.map_err(|d| d.message)
+}
+
 /// The table a source would be if its files were there: only declared columns, no files.
 pub(crate) fn unpinned(source: &Source) -> Option<PinnedTable> {
     let fields: Vec<Field> =

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{Files, KeptSteps};
+use crate::identity::{self, Identity, MadeBy};
 use crate::journal::Journal;
 use crate::load::{Loaded, verdict};
 use crate::meter::Meter;
@@ -11,7 +12,6 @@ use crate::progress::{Event, Progress};
 use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
 use crate::runner::Runner;
 use crate::steps::{PlannedStep, planned_steps};
-use crate::identity::{self, Identity, MadeBy};
 use crate::{panel, rows, solve};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
@@ -79,7 +79,7 @@ pub(crate) struct Run<'a> {
     pub(crate) solved: Solved,
     pub(crate) report: RunReport,
     pub(crate) progress: &'a dyn Progress,
-    source: &'a SourceText,
+    pub(crate) source: &'a SourceText,
     work: Place,
     pub(crate) journal: &'a dyn Journal,
     /// Tables of the work area, with the digest of the step that made each.
@@ -147,27 +147,46 @@ async fn prepare_and_run(
     let Some(compiled) = outcome.compiled else { return Err(Error::Invalid(1)) };
     let failed = |message: String| Error::Failed { step: "work area".into(), message };
     let work = store::place(&options.work).map_err(|e| failed(e.to_string()))?.join(&report.run_id);
-    let mut run = Run {
-        runner,
-        made_by: MadeBy::new(),
-        surroundings: identity::surroundings(&compiled)?,
-        compiled,
-        solved: Solved::default(),
-        report: std::mem::take(report),
-        progress,
-        source: &loaded.source,
-        work,
-        journal: options.journal.as_ref(),
-        sources: BTreeMap::new(),
-        made: vec![],
-        spilled: 0,
-        shuffled: 0,
-        written: vec![],
-    };
+    let surroundings = identity::surroundings(&compiled)?;
+    let around = Around { runner, progress, source: &loaded.source, journal: options.journal.as_ref() };
+    let mut run = Run { surroundings, ..Run::begin(compiled, around, work, std::mem::take(report)) };
     let result = run.all().await;
     run.report.sources = run.source_rows();
     *report = run.report;
     result
+}
+
+/// What a run works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Around<'a> {
+    pub(crate) runner: &'a dyn Runner,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) source: &'a SourceText,
+    pub(crate) journal: &'a dyn Journal,
+}
+
+impl<'a> Run<'a> {
+    /// A run that has not done anything.
+    pub(crate) fn begin(compiled: Compiled<'a>, around: Around<'a>, work: Place, report: RunReport) -> Self {
+        let Around { runner, progress, source, journal } = around;
+        Self {
+            runner,
+            compiled,
+            solved: Solved::default(),
+            report,
+            progress,
+            source,
+            work,
+            journal,
+            made_by: MadeBy::new(),
+            surroundings: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            made: vec![],
+            spilled: 0,
+            shuffled: 0,
+            written: vec![],
+        }
+    }
 }
 
 impl Run<'_> {
@@ -241,7 +260,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn step(&mut self, step: &PlannedStep, tables: &mut BTreeMap<String, OutputTable>) -> Result<String> {
+    /// Does one step; `tables` are those of the outputs that are not written yet. Gives what to say of it.
+    pub(crate) async fn step(&mut self, step: &PlannedStep, tables: &mut BTreeMap<String, OutputTable>) -> Result<String> {
         match step {
             PlannedStep::Table(name) => {
                 let plan = self.planned(&format!("table {name}"), self.compiled.table_plan(name))?;

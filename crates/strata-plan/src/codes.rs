@@ -1,14 +1,10 @@
-//! Stable codes of what the compiler finds wrong, each with its page. Never reused for another meaning.
+//! Stable codes of what the compiler finds wrong; their pages are with those of the language. Never reused for another meaning.
 
 use strata_spec::Code;
 
 macro_rules! codes {
-    ($($name:ident = $code:literal, $page:literal;)*) => {
-        $(#[doc = $page] pub const $name: Code = Code($code);)*
-        /// The page of a code.
-        pub fn explain(code: &str) -> Option<&'static str> {
-            match code { $($code => Some($page),)* _ => None }
-        }
+    ($($name:ident = $code:literal, $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub const $name: Code = Code($code);)*
         /// Every code here.
         pub const ALL: &[Code] = &[$($name),*];
     };
@@ -33,4 +29,14 @@ codes! {
     TIMEZONE = "S0316", "The function would count in UTC while the pipeline's time zone is another. Use `hour(ts)`, `isodow(ts)`, `daypart(ts)` or `cast(ts as date)`, which are local; parts of a date are the same everywhere: `date_part('month', cast(ts as date))`.";
     FILE_COLUMNS = "S0317", "The files of a source do not hold a column that the pipeline declares or uses. Compare the column list in the message with the pipeline.";
     NOT_YET = "S0390", "The language has this, this version of Strata does not. The help line says what to use instead.";
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_code_has_a_page() {
+        for code in super::ALL {
+            assert!(strata_spec::codes::explain(code.0).is_some(), "{code} has no page in strata-spec");
+        }
+    }
 }

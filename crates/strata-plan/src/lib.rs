@@ -7,7 +7,9 @@ mod classes;
 mod clock;
 pub mod codes;
 mod expr;
+mod moves;
 mod names;
+mod nodes;
 mod outputs;
 mod panel;
 mod profiles;
@@ -20,6 +22,8 @@ mod sql;
 
 pub use catalog::{Catalog, Known};
 pub use clock::Clock;
+pub use moves::Moves;
+pub use nodes::{Node, Required, Written, resolve};
 pub use panel::{PanelColumns, Waterfall};
 pub use segments::{Boundary, KMeansPlan, Ranking};
 pub use solved::{Allocation, Clusters, Factors, Solved};
@@ -269,7 +273,7 @@ impl Compiled<'_> {
             panel::check(&self.planner, self.pipeline, panel, &view);
         }
         for output in &self.pipeline.outputs {
-            classes::check(&self.planner, self.pipeline, entity, pass, output);
+            classes::check(&self.planner, self.pipeline, &self.relations, entity, pass, output);
             if matches!(&output.from, Rows::Entity(e) if e.value == entity.name.value) {
                 let _ = outputs::entity_rows(&self.planner, self.pipeline, entity, pass, output, &view);
             }

@@ -9,8 +9,9 @@ use crate::solved::{Clusters, Solved};
 use crate::sql;
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident, lit, when};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, ident, lit, when};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use strata_spec::pipeline::{Entity, KMeans, Method, RecencyOrder, Rfm, RowValue, Scale, Segmentation};
 use strata_spec::{Pipeline, Sql};
 
@@ -311,7 +312,7 @@ fn order(planner: &Planner, pipeline: &Pipeline) -> Vec<usize> {
 }
 
 /// Each segmentation and those it names.
-fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>, strata_spec::Span)> {
+pub(crate) fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>, strata_spec::Span)> {
     let owner = |name: &str| {
         pipeline.segments.iter().find(|s| s.columns().contains(&name) || s.name.value == name).map(|s| s.name.value.clone())
     };
@@ -334,7 +335,8 @@ fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>, strata_sp
         .collect()
 }
 
-fn texts(s: &Segmentation) -> Vec<&Sql> {
+/// Every expression of a segmentation.
+pub(crate) fn texts(s: &Segmentation) -> Vec<&Sql> {
     let mut out: Vec<&Sql> = s.filter.iter().collect();
     match &s.method {
         Method::Rules { rules, .. } => out.extend(rules.iter().filter_map(|r| r.when.as_ref())),
@@ -371,10 +373,16 @@ pub(crate) fn view(
         let scope = Scope::of(&schema, None);
         let columns = columns(planner, segmentation, entity, &schema, &scope, solved)?;
         let all: Vec<Expr> = schema.iter().map(Expr::from).chain(columns).collect();
-        let built = LogicalPlanBuilder::from(plan).project(all).and_then(LogicalPlanBuilder::build);
+        // Not by the builder, which looks through everything below for each segmentation: every column is resolved already.
+        let built = Projection::try_new(all, Arc::new(plan)).map(LogicalPlan::Projection);
         plan = built.map_err(|e| planner.report(crate::internal(segmentation.name.span, &e))).ok()?;
     }
     Some(plan)
+}
+
+/// Whether it has to be solved from a summary of the data.
+pub(crate) fn is_solved_first(segmentation: &Segmentation) -> bool {
+    !is_solved(segmentation, &Solved::default())
 }
 
 fn is_solved(segmentation: &Segmentation, solved: &Solved) -> bool {

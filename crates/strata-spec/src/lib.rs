@@ -5,6 +5,7 @@ pub mod diagnostic;
 pub mod formats;
 pub mod load;
 pub mod pipeline;
+pub mod presets;
 pub mod text;
 
 mod advice;

@@ -373,15 +373,14 @@ fn panels_are_whole() {
 fn later_sections_say_what_to_do_instead() {
     wrong_after(
         HEAD,
-        "contracts: {}\nidentity: {}\npersonas: {}\ntyping_tool: {}\npersonalise: {}\ntests: []\ninclude: a.yaml\n",
+        "contracts: {}\nidentity: {}\npersonas: {}\ntyping_tool: {}\npersonalise: {}\ninclude: a.yaml\n",
         &[
             ("S0103 4:1", "`columns` and `checks`"),
             ("S0190 5:1", "roster"),
             ("S0190 6:1", "profiles"),
             ("S0190 7:1", "outside"),
             ("S0190 8:1", "segments"),
-            ("S0190 9:1", "compare"),
-            ("S0190 10:1", "one file"),
+            ("S0190 9:1", "one file"),
         ],
     );
     wrong_after(

@@ -12,3 +12,4 @@ mod scale;
 mod security;
 mod takeover;
 mod usage;
+mod verbs;

@@ -17,12 +17,12 @@ use tonic::Status;
 
 pub(crate) async fn run(pipeline: &Pipeline, to: &str, asked: &RunTo, report: Option<&PathBuf>) -> Result<u8, Failure> {
     let client = Client::of(to, &asked.access)?;
-    let source = text(&pipeline.path)?;
+    let source = text(&pipeline.given.path)?;
     let spec = v1::RunSpec {
         pipeline: source.text.clone(),
         file: source.path.clone(),
         vars: vars(pipeline),
-        as_of: pipeline.as_of.map(|at| Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 }),
+        as_of: pipeline.given.as_of.map(|at| Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 }),
         timeout: asked.timeout.map(|s| Duration { seconds: s as i64, nanos: 0 }),
     };
     // A key even if none was given: a call whose answer was lost is repeated, and must not make a second run.
@@ -83,7 +83,7 @@ fn vars(pipeline: &Pipeline) -> BTreeMap<String, String> {
         }
         (name.clone(), whole.unwrap_or_else(|| value.clone()))
     };
-    pipeline.vars.iter().map(sent).collect()
+    pipeline.given.vars.iter().map(sent).collect()
 }
 
 /// `None` for what is no relative path.
@@ -150,8 +150,7 @@ fn span(place: Option<&v1::Place>) -> Span {
 
 /// A coordinator of a later version may know codes that this command does not.
 fn known(code: &str) -> Code {
-    let all = strata_spec::codes::all().chain(strata_plan::codes::ALL.iter().copied());
-    all.into_iter().find(|c| c.0 == code).unwrap_or(Code("S????"))
+    strata_spec::codes::all().find(|c| c.0 == code).unwrap_or(Code("S????"))
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub(crate) async fn plan(api: &Api, actor: &Actor, body: RunBody) -> Result<Plan
 pub(crate) fn explain(actor: &Actor, code: &str) -> Result<(String, &'static str)> {
     actor.may(Role::Viewer)?;
     let code: String = code.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>().to_ascii_uppercase();
-    let page = strata_spec::codes::explain(&code).or_else(|| strata_plan::codes::explain(&code));
+    let page = strata_spec::codes::explain(&code);
     match page {
         Some(page) => Ok((code, page)),
         None => Err(Error::NotFound(format!("there is no diagnostic `{code}`\n  help: codes look like S0302"))),

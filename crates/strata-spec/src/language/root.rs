@@ -47,8 +47,7 @@ pub(crate) static PIPELINE: Shape = Shape::new(
             .later("publish the segments, and choose offers outside"),
         key("panel", Form::Map(&panel::PANEL), "An insight community: who belongs to it, and the samples drawn from it."),
         key("outputs", Form::Map(&outputs::OUTPUTS), "The tables to publish."),
-        key("tests", Form::List(&Form::Map(&TEST)), "Given rows and the values they must lead to.")
-            .later("compare the outputs in a test of your own"),
+        key("tests", Form::List(&Form::Map(&TEST)), "Given rows and the values they must lead to: `strata test`."),
     ],
 )
 .needs(&[&["version"], &["name"], &["sources"]])

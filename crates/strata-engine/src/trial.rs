@@ -1,0 +1,110 @@
+//! A part of a pipeline, run to look at it: the steps that one thing needs, in this process. Never publishes anything.
+
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::load::{Loaded, verdict};
+use crate::progress::{Progress, Silent};
+use crate::report::RunReport;
+use crate::run::{Around, Run};
+use crate::runner::Runner;
+use crate::steps::PlannedStep;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::LogicalPlan;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use strata_plan::{Catalog, Clock, Compiled, Node, Required, Solved};
+use strata_runtime::store;
+
+/// Nothing is kept of a trial.
+static UNKEPT: Files = Files { reports: Vec::new(), steps: None };
+static SILENT: Silent = Silent;
+
+/// A pipeline of which some steps are done.
+pub struct Trial<'a> {
+    run: Run<'a>,
+    done: Vec<PlannedStep>,
+}
+
+impl<'a> Trial<'a> {
+    /// A loaded pipeline over its own inputs. Tables between steps go below `work`, which is the caller's to remove. Errors:
+    /// `Invalid` and
+    /// `Policy` as a run.
+    pub fn new(loaded: &'a Loaded, runner: &'a dyn Runner, work: &Path) -> Result<Self> {
+        Self::over(loaded, loaded.catalog.clone(), loaded.clock, runner, work)
+    }
+
+    /// The same over other inputs, at another instant.
+    pub fn over(loaded: &'a Loaded, catalog: Catalog, clock: Clock, runner: &'a dyn Runner, work: &Path) -> Result<Self> {
+        verdict(&loaded.diagnostics)?;
+        let Some(pipeline) = &loaded.pipeline else { return Err(Error::Invalid(1)) };
+        let outcome = strata_plan::compile(pipeline, clock, catalog);
+        verdict(&outcome.diagnostics)?;
+        let Some(compiled) = outcome.compiled else { return Err(Error::Invalid(1)) };
+        let failed = |e: store::Error| Error::Failed { step: "work area".into(), message: e.to_string() };
+        let work = store::place(&work.to_string_lossy()).map_err(failed)?;
+        let progress: &dyn Progress = &SILENT;
+        let around = Around { runner, progress, source: &loaded.source, journal: &UNKEPT };
+        let report = RunReport { attempt: 1, ..RunReport::default() };
+        Ok(Self { run: Run::begin(compiled, around, work, report), done: vec![] })
+    }
+
+    /// What was compiled.
+    pub fn compiled(&self) -> &Compiled<'a> {
+        &self.run.compiled
+    }
+
+    /// What was solved so far.
+    pub fn solved(&self) -> &Solved {
+        &self.run.solved
+    }
+
+    /// Does the steps that are not done yet. Errors: as a run's.
+    pub async fn make(&mut self, required: &Required) -> Result<()> {
+        let tables = required.tables.iter().cloned().map(PlannedStep::Table);
+        let attributes = required.attributes.iter().cloned().map(PlannedStep::Attributes);
+        let solved = required.solved.iter().cloned().map(PlannedStep::Solve);
+        let wave = required.wave.iter().cloned().map(PlannedStep::Wave);
+        for step in tables.chain(attributes).chain(solved).chain(wave) {
+            if self.done.contains(&step) {
+                continue;
+            }
+            let place = step.span(self.run.compiled.pipeline()).map(|span| self.source().place(span));
+            self.run.step(&step, &mut BTreeMap::new()).await.map_err(|e| match place {
+                Some(place) => e.at(&place),
+                None => e,
+            })?;
+            self.done.push(step);
+        }
+        Ok(())
+    }
+
+    /// The first rows of a node, after the steps it needs. Errors: as a run's.
+    pub async fn first_rows(&mut self, node: &Node, rows: usize) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+        let failed = |e| Error::of_step("preview", e);
+        let required = self.run.compiled.required(node).map_err(failed)?;
+        self.make(&required).await?;
+        let plan = self.run.compiled.first_rows(node, &self.run.solved, rows).map_err(failed)?;
+        self.collect(plan).await
+    }
+
+    /// All rows of a node, after the steps it needs. Errors: as a run's.
+    pub async fn rows(&mut self, node: &Node) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+        let failed = |e| Error::of_step("rows", e);
+        let required = self.run.compiled.required(node).map_err(failed)?;
+        self.make(&required).await?;
+        let plan = self.run.compiled.node_plan(node, &self.run.solved).map_err(failed)?;
+        self.collect(plan).await
+    }
+
+    /// All rows of a plan of the compiled pipeline. Errors: as a run's.
+    pub async fn collect(&mut self, plan: LogicalPlan) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Ok((schema, self.run.collect("rows", plan).await?))
+    }
+
+    fn source(&self) -> &'a strata_spec::SourceText {
+        self.run.source
+    }
+}
