@@ -1,6 +1,7 @@
 //! Runs a pipeline: pins its inputs, executes its steps on a [`Runner`], solves its models, commits its outputs, reports. Never writes a
 //! table's rows itself: workers do, and return receipts.
 
+mod edges;
 pub mod error;
 pub mod files;
 mod foresee;
@@ -25,7 +26,7 @@ pub use error::Error;
 pub use foresee::{Foreseen, foresee};
 pub use journal::{Finished, Journal};
 pub use load::{Loaded, load};
-pub use outputs::{OutputState, outputs};
+pub use outputs::{OutputState, keep, outputs};
 pub use progress::{Event, Progress};
 pub use report::RunReport;
 pub use run::{RunOptions, run};

@@ -12,13 +12,14 @@ mod outputs;
 mod panel;
 mod profiles;
 mod program;
+mod rfm;
 mod scope;
 mod segments;
 mod solved;
 mod sources;
 mod sql;
 
-pub use catalog::{Catalog, Known};
+pub use catalog::{Catalog, KeptCuts, Known};
 pub use clock::Clock;
 pub use panel::{PanelColumns, Waterfall};
 pub use segments::{Boundary, KMeansPlan, Ranking};
