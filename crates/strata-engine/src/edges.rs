@@ -11,7 +11,7 @@ use strata_models::edges::QuantileEdges;
 use strata_plan::{Boundary, KeptCuts, Ranking};
 use strata_spec::pipeline::{Rfm, RfmMode, Segmentation};
 
-/// Finds the edges a segmentation scores at; gives what to say of it. Errors: `Contract` if the frozen ones are of something else.
+/// Finds the edges a segmentation scores at; gives what to say of it. Errors: `Contract` if frozen ones are of something else.
 pub(crate) async fn rfm(run: &mut Run<'_>, segmentation: &Segmentation, rfm: &Rfm) -> Result<String> {
     let name = &segmentation.name.value;
     let step = format!("segments {name}");

@@ -87,8 +87,8 @@ pub(crate) fn mixed(tables: &[OutputTable]) -> Option<MixedSet> {
     mixed_set(&versions).map(|m| MixedSet { oldest: m.oldest, newest: m.newest, missing: m.missing })
 }
 
-/// The cuts that frozen segmentations were published with. Errors: `Unavailable` where the store does not answer, `Internal` where a manifest
-/// is damaged.
+/// The cuts that frozen segmentations were published with. Errors: `Unavailable` where the store does not answer, `Internal`
+/// where a manifest is damaged.
 pub(crate) async fn kept_cuts(pipeline: &Pipeline, tables: &[OutputTable]) -> Result<BTreeMap<String, KeptCuts>> {
     let mut out = BTreeMap::new();
     if !pipeline.segments.iter().any(is_frozen) {

@@ -2,8 +2,8 @@
 
 use crate::{Error, Result};
 
-/// Edges of `bins` groups of `total` rows: the i-th quantile lies at rank (total − 1)·i/bins, counted from 0, between the values of the ranks
-/// around it. Takes (value, count), values rising, each once. O(values + bins²) time, O(bins) memory.
+/// Edges of `bins` groups of `total` rows: the i-th quantile lies at rank (total − 1)·i/bins, counted from 0, between the values
+/// of the ranks around it. Takes (value, count), values rising, each once. O(values + bins²) time, O(bins) memory.
 ///
 /// Source: Hyndman & Fan 1996, definition 7.
 #[derive(Debug, Clone)]
@@ -45,8 +45,8 @@ impl QuantileEdges {
         }
     }
 
-    /// The edges between groups, rising, each once: at most `bins` − 1. The lowest and the highest value are no edges between groups, so there
-    /// are fewer where many rows have one value. Errors: `TileTotal` if other rows were pushed than were announced.
+    /// The edges between groups, rising, each once: at most `bins` − 1. The lowest and the highest value are no edges between
+    /// groups, so there are fewer where many rows have one value. Errors: `TileTotal` if other rows were pushed than were announced.
     pub fn finish(self) -> Result<Vec<f64>> {
         if self.pushed != self.total {
             return Err(Error::TileTotal { declared: self.total, pushed: self.pushed });

@@ -94,8 +94,8 @@ fn number(value: &ScalarValue) -> Option<f64> {
     }
 }
 
-/// Score of recency, frequency and money, the cell, and the named segment where it is asked for. Null where a value is null; outside `where`
-/// what `others` says.
+/// Score of recency, frequency and money, the cell, and the named segment where it is asked for. Null where a value is null;
+/// outside `where` what `others` says.
 pub(crate) fn columns(planner: &Planner, people: &People, rfm: &Rfm, solved: &Solved) -> Option<Vec<Expr>> {
     let [r, f, m] = scores(planner, people, rfm, solved)?;
     let text = |e: &Expr| cast(e.clone(), DataType::Utf8);
