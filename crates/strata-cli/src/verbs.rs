@@ -109,6 +109,9 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
     };
     let (outcome, found) = compiled(&loaded);
     let Some(mut compiled) = outcome.and_then(|o| o.compiled) else { return say(&loaded, &found, pipeline.output) };
+    if let Err(e) = strata_engine::keep(&mut compiled).await {
+        return failed(&e);
+    }
     let steps = match strata_engine::foresee(&mut compiled, state) {
         Ok(steps) => steps,
         Err(e) => return failed(&e),

@@ -105,7 +105,7 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
                 }
                 _ => compiled.rankings(segmentation, solved)?.into_iter().map(|r| r.histogram).collect(),
             };
-            Parts { plans, text: format!("{segmentation:?}"), ..Parts::default() }
+            Parts { plans, text: format!("{segmentation:?}{:?}", compiled.kept(segmentation)), ..Parts::default() }
         }
         PlannedStep::Wave(name) => {
             let (Some(wave), Some(panel)) = (pipeline.wave(name), &pipeline.panel) else { return Ok(Parts::default()) };
@@ -119,7 +119,8 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
         }
         PlannedStep::Write(name) => {
             let Some(output) = pipeline.outputs.iter().find(|o| o.name.value == *name) else { return Ok(Parts::default()) };
-            Parts { plans: vec![compiled.output_plan(output, solved)?], text: format!("{output:?}"), ..Parts::default() }
+            let text = format!("{output:?}{:?}", compiled.cuts_to_keep(solved));
+            Parts { plans: vec![compiled.output_plan(output, solved)?], text, ..Parts::default() }
         }
         PlannedStep::Commit => Parts::default(),
     })

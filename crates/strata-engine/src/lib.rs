@@ -3,6 +3,7 @@
 
 pub mod contract;
 pub mod doctor;
+mod edges;
 pub mod error;
 pub mod files;
 mod foresee;
@@ -31,7 +32,7 @@ pub use foresee::{Foreseen, foresee};
 pub use journal::{Finished, Journal};
 pub use load::{Loaded, load};
 pub use moves::{SegmentMoves, moves};
-pub use outputs::{OutputState, outputs};
+pub use outputs::{OutputState, keep, outputs};
 pub use progress::{Event, Progress};
 pub use report::RunReport;
 pub use run::{RunOptions, run};

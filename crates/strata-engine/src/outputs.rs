@@ -1,12 +1,15 @@
 //! Where a pipeline's outputs are, and whether they belong together. Never writes.
 
 use crate::error::{Error, Result};
+use crate::journal::damaged;
 use crate::report::MixedSet;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use strata_plan::{Compiled, KeptCuts};
 use strata_publish::{PointerTable, Version, mixed_set};
 use strata_runtime::store::{self, Place};
 use strata_spec::Pipeline;
-use strata_spec::pipeline::{Output, WriteFormat};
+use strata_spec::pipeline::{Method, Output, RfmMode, Segmentation, WriteFormat};
 
 /// How often a store is probed that does not answer.
 const PROBES_MAX: usize = 5;
@@ -82,6 +85,45 @@ pub(crate) async fn probe(tables: &[OutputTable], token: &str) -> Result<()> {
 pub(crate) fn mixed(tables: &[OutputTable]) -> Option<MixedSet> {
     let versions: Vec<(String, Option<Version>)> = tables.iter().map(|t| (t.name.clone(), t.current.clone())).collect();
     mixed_set(&versions).map(|m| MixedSet { oldest: m.oldest, newest: m.newest, missing: m.missing })
+}
+
+/// The cuts that frozen segmentations were published with. Errors: `Unavailable` where the store does not answer, `Internal`
+/// where a manifest is damaged.
+pub(crate) async fn kept_cuts(pipeline: &Pipeline, tables: &[OutputTable]) -> Result<BTreeMap<String, KeptCuts>> {
+    let mut out = BTreeMap::new();
+    if !pipeline.segments.iter().any(is_frozen) {
+        return Ok(out);
+    }
+    for table in tables {
+        let Some(version) = &table.current else { continue };
+        let step = format!("output {}", table.name);
+        let manifest = table.table.manifest(version).await.map_err(|e| Error::of_publish(&step, e))?;
+        for (name, value) in manifest.kept {
+            // What another version of Strata kept of something else is not for this one.
+            if let Ok(cuts) = serde_json::from_value(value) {
+                out.entry(name).or_insert(cuts);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Tells `compiled` the cuts that frozen segmentations were published with, as a run does. Errors: as the stores say.
+pub async fn keep(compiled: &mut Compiled<'_>) -> Result<()> {
+    if compiled.pipeline().segments.iter().any(is_frozen) {
+        let tables = tables(compiled.pipeline()).await?;
+        compiled.keep(kept_cuts(compiled.pipeline(), &tables).await?);
+    }
+    Ok(())
+}
+
+/// Cuts as manifests hold them.
+pub(crate) fn as_kept(cuts: &BTreeMap<String, KeptCuts>) -> Result<BTreeMap<String, serde_json::Value>> {
+    cuts.iter().map(|(name, cuts)| Ok((name.clone(), serde_json::to_value(cuts).map_err(|e| damaged(&e.to_string()))?))).collect()
+}
+
+fn is_frozen(segmentation: &Segmentation) -> bool {
+    matches!(&segmentation.method, Method::Rfm(rfm) if matches!(*rfm.mode, RfmMode::Frozen(_)))
 }
 
 /// The current version of every output, and whether they are of different runs.

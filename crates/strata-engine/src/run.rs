@@ -204,6 +204,7 @@ impl Run<'_> {
                 mixed.oldest.0, mixed.oldest.1, mixed.newest.0, mixed.newest.1
             )));
         }
+        self.compiled.keep(outputs::kept_cuts(self.compiled.pipeline(), &tables).await?);
         let mut tables: BTreeMap<String, OutputTable> = tables.into_iter().map(|t| (t.name.clone(), t)).collect();
         self.journal.report(&self.report).await?;
         let steps = planned_steps(&self.compiled);
@@ -470,6 +471,7 @@ impl Run<'_> {
         let receipts = self.write(&step, plan, spec).await?;
         let manifest = Manifest::new(&self.report.pipeline, &run_id, &self.report.as_of, &schema, receipts)
             .map_err(|e| Error::of_publish(&step, e))?;
+        let manifest = Manifest { kept: outputs::as_kept(&self.compiled.cuts_to_keep(&self.solved))?, ..manifest };
         self.report.outputs.push(OutputReport {
             name: name.to_owned(),
             table: table.place.to_string(),

@@ -1,5 +1,6 @@
 //! Solves segmentations: a summary of the data in, a few numbers out. Never holds the rows a summary was made of.
 
+use crate::edges;
 use crate::error::{Error, Result};
 use crate::progress::Event;
 use crate::report::ModelReport;
@@ -13,7 +14,7 @@ use strata_models::exact::Moments;
 use strata_models::kmeans::{self, Centroids, ClusterSums, Empty, Far, Scaling};
 use strata_models::ntile::{Cut, TileCuts};
 use strata_plan::{Boundary, Clusters, Ranking};
-use strata_spec::pipeline::{EmptyCluster, Init, KMeans, Method, Scale, Segmentation};
+use strata_spec::pipeline::{EmptyCluster, Init, KMeans, Method, RfmMode, Scale, Segmentation};
 
 /// Rows of an entity up to which summaries as long as the table are held in memory: 16 bytes a row, three at a time.
 const HELD_ROWS_MAX: u64 = 4_000_000;
@@ -25,6 +26,7 @@ pub(crate) async fn segmentation(run: &mut Run<'_>, name: &str) -> Result<String
     let Some(segmentation) = run.compiled.pipeline().segmentation(name).cloned() else { return Ok(String::new()) };
     match &segmentation.method {
         Method::KMeans(model) => k_means(run, &segmentation, model).await,
+        Method::Rfm(rfm) if *rfm.mode != RfmMode::Ntile => edges::rfm(run, &segmentation, rfm).await,
         _ => rankings(run, &segmentation).await,
     }
 }
@@ -75,7 +77,7 @@ async fn cuts_one_by_one(run: &mut Run<'_>, step: &str, rankings: &[Ranking]) ->
     Ok((total, out))
 }
 
-fn rows_of(histogram: &RecordBatch) -> u64 {
+pub(crate) fn rows_of(histogram: &RecordBatch) -> u64 {
     histogram.column(1).as_primitive::<Int64Type>().iter().flatten().sum::<i64>() as u64
 }
 
@@ -86,7 +88,7 @@ fn push(cuts: &mut TileCuts<ScalarValue>, histogram: &RecordBatch) -> Result<()>
     Ok(())
 }
 
-fn solver(step: &str, e: strata_models::Error) -> Error {
+pub(crate) fn solver(step: &str, e: strata_models::Error) -> Error {
     Error::Internal { step: step.to_owned(), message: e.to_string() }
 }
 

@@ -1,7 +1,7 @@
 //! The steps of a pipeline in the order they run, for `plan` and for progress. Never runs one.
 
 use strata_plan::Compiled;
-use strata_spec::pipeline::{Method, Rows};
+use strata_spec::pipeline::{Method, RfmMode, Rows};
 use strata_spec::{Pipeline, Span};
 
 /// One step.
@@ -55,7 +55,7 @@ pub fn planned_steps(compiled: &Compiled) -> Vec<PlannedStep> {
     let mut steps: Vec<PlannedStep> = compiled.global_tables().iter().cloned().map(PlannedStep::Table).collect();
     steps.extend(pipeline.entities.iter().map(|e| PlannedStep::Attributes(e.name.value.clone())));
     for segmentation in compiled.segmentation_order() {
-        if matches!(segmentation.method, Method::Rfm(_) | Method::KMeans(_) | Method::Quantile { .. }) {
+        if is_solved(&segmentation.method) {
             steps.push(PlannedStep::Solve(segmentation.name.value.clone()));
         }
     }
@@ -71,4 +71,13 @@ pub fn planned_steps(compiled: &Compiled) -> Vec<PlannedStep> {
     steps.extend(pipeline.outputs.iter().map(|o| PlannedStep::Write(o.name.value.clone())));
     steps.push(PlannedStep::Commit);
     steps
+}
+
+/// Whether a segmentation needs numbers from the data before it can be computed.
+fn is_solved(method: &Method) -> bool {
+    match method {
+        Method::Rfm(rfm) => !matches!(*rfm.mode, RfmMode::Fixed(_)),
+        Method::KMeans(_) | Method::Quantile { .. } => true,
+        Method::Rules { .. } | Method::Flag | Method::By { .. } => false,
+    }
 }

@@ -12,6 +12,7 @@ pub mod allocate;
 pub mod calibrate;
 pub mod disclosure;
 pub mod draw;
+pub mod edges;
 pub mod estimate;
 pub mod exact;
 pub mod kmeans;

@@ -1,6 +1,7 @@
 //! What is known of the inputs when a pipeline is compiled: the pinned files of each source. Never opens one.
 
-use std::collections::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use strata_operators::pinned::PinnedTable;
 
 /// What earlier steps of a run have found out: swapped as a whole, never merged.
@@ -21,4 +22,39 @@ pub struct Catalog {
     pub work: HashMap<String, PinnedTable>,
     /// (source, entity key): all rows of the source's duplicate key are known to have one entity key.
     pub owned: HashSet<(String, String)>,
+    /// Cuts that were published, by `<segmentation>@<name>`.
+    pub kept: BTreeMap<String, KeptCuts>,
+}
+
+/// Edges of a frozen RFM as they were solved once; published with the outputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptCuts {
+    /// The expressions of recency, frequency and money that were cut.
+    pub of: [String; 3],
+    /// Groups a score.
+    pub bins: u32,
+    /// Of recency, rising.
+    #[serde(with = "exact")]
+    pub r: Vec<f64>,
+    /// Of frequency.
+    #[serde(with = "exact")]
+    pub f: Vec<f64>,
+    /// Of money.
+    #[serde(with = "exact")]
+    pub m: Vec<f64>,
+}
+
+/// Numbers as the shortest text that gives the same bits: readers of JSON round its numbers.
+mod exact {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(numbers: &[f64], to: S) -> Result<S::Ok, S::Error> {
+        numbers.iter().map(|n| format!("{n:?}")).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        texts.iter().map(|t| t.parse().map_err(|_| D::Error::custom(format!("`{t}` is not a number")))).collect()
+    }
 }

@@ -14,13 +14,14 @@ mod outputs;
 mod panel;
 mod profiles;
 mod program;
+mod rfm;
 mod scope;
 mod segments;
 mod solved;
 mod sources;
 mod sql;
 
-pub use catalog::{Catalog, Known};
+pub use catalog::{Catalog, KeptCuts, Known};
 pub use clock::Clock;
 pub use moves::Moves;
 pub use nodes::{Node, Required, Written, resolve};
@@ -82,9 +83,17 @@ pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Ou
     let mut diagnostics = std::mem::take(&mut *compiled.planner.found());
     diagnostics.sort_by_key(|d| (d.span, d.code.0, d.message.clone()));
     diagnostics.dedup();
+    // A table of a preset is missing only where what the user gave it is wrong, which is said at its own place.
+    let follows = |d: &Diagnostic| d.message.contains(OF_PRESETS);
+    if diagnostics.iter().any(|d| d.severity == Severity::Error && !follows(d)) {
+        diagnostics.retain(|d| !follows(d));
+    }
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     Outcome { compiled: (!failed).then_some(compiled), diagnostics }
 }
+
+/// What is said of a missing table that a preset makes: names of its tables begin with two underscores.
+const OF_PRESETS: &str = "there is no source or table `__";
 
 /// Roster columns that outputs select beyond attributes.
 fn roster_columns(pipeline: &Pipeline, entity: &Entity) -> BTreeSet<String> {

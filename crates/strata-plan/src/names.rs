@@ -286,8 +286,8 @@ impl ContextProvider for Names {
 }
 
 impl Names {
-    /// Every relation, for "did you mean".
+    /// Every relation that people declare, for "did you mean": none of those that stand behind a source or that a preset makes.
     pub(crate) fn relations(&self) -> impl Iterator<Item = &str> {
-        self.relations.keys().map(String::as_str)
+        self.relations.keys().map(String::as_str).filter(|name| !name.starts_with("raw:") && !name.starts_with("__"))
     }
 }

@@ -4,6 +4,7 @@ use crate::Compiled;
 use crate::attributes::{row_value, rules_expr};
 use crate::expr::{Grain, Planner, double};
 use crate::program;
+use crate::rfm::{self, People};
 use crate::scope::Scope;
 use crate::solved::{Clusters, Solved};
 use crate::sql;
@@ -12,7 +13,7 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, ident, lit, when};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use strata_spec::pipeline::{Entity, KMeans, Method, RecencyOrder, Rfm, RowValue, Scale, Segmentation};
+use strata_spec::pipeline::{Entity, KMeans, Method, RecencyOrder, RfmMode, RowValue, Scale, Segmentation};
 use strata_spec::{Pipeline, Sql};
 
 /// The last row of a group of a ranking: rows after it belong to a higher group.
@@ -75,8 +76,9 @@ impl Compiled<'_> {
         let name = &segmentation.name.value;
         let wanted: Vec<(String, u32, &Sql, bool)> = match &segmentation.method {
             Method::Quantile { of, bins, .. } => vec![(name.clone(), *bins, of, false)],
+            Method::Rfm(rfm) if matches!(*rfm.mode, RfmMode::Fixed(_)) || self.kept(segmentation).is_some() => vec![],
             Method::Rfm(rfm) => {
-                let descending = rfm.r_order == RecencyOrder::Descending;
+                let descending = *rfm.mode == RfmMode::Ntile && rfm.r_order == RecencyOrder::Descending;
                 vec![
                     (format!("{name}.r"), rfm.bins, &rfm.recency, descending),
                     (format!("{name}.f"), rfm.bins, &rfm.frequency, false),
@@ -211,11 +213,12 @@ impl Compiled<'_> {
             let sum = self.planner.names.aggregate("exact_sum")?;
             aggregates.push(sum.call(vec![double(value, &schema)?]).alias("value"));
         }
-        let text = as_text(&column, &schema).alias("segment");
+        // No column of a user begins with `#`.
+        let text = as_text(&column, &schema).alias("#segment");
         LogicalPlanBuilder::from(view)
             .project(schema.iter().map(Expr::from).chain([text]).collect::<Vec<_>>())?
-            .aggregate([ident("segment")], aggregates)?
-            .sort([ident("segment").sort(true, false)])?
+            .aggregate([ident("#segment")], aggregates)?
+            .sort([ident("#segment").sort(true, false)])?
             .build()
     }
 
@@ -389,6 +392,7 @@ fn is_solved(segmentation: &Segmentation, solved: &Solved) -> bool {
     let name = &segmentation.name.value;
     match &segmentation.method {
         Method::Quantile { .. } => solved.cuts.contains_key(name),
+        Method::Rfm(r) if matches!(*r.mode, RfmMode::Fixed(_)) => true,
         Method::Rfm(_) => ["r", "f", "m"].iter().all(|s| solved.cuts.contains_key(&format!("{name}.{s}"))),
         Method::KMeans(_) => solved.clusters.contains_key(name),
         _ => true,
@@ -445,7 +449,10 @@ fn columns(
                 }
             }
         }
-        Method::Rfm(rfm) => rfm_columns(planner, segmentation, rfm, key, schema, scope, solved, member),
+        Method::Rfm(rfm) => {
+            let people = People { name, key, schema, scope, member };
+            rfm::columns(planner, &people, rfm, solved)
+        }
         Method::KMeans(k) => {
             let clusters = solved.clusters.get(name)?;
             let features = raw_features(planner, k, schema, scope)?;
@@ -491,45 +498,12 @@ fn joined(parts: Vec<Expr>) -> Expr {
     parts.fold(first, |all, part| string_concat(string_concat(all, lit(" · ")), part))
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call site; the arguments are the surroundings of a segmentation")]
-fn rfm_columns(
-    planner: &Planner,
-    segmentation: &Segmentation,
-    rfm: &Rfm,
-    key: &str,
-    schema: &DFSchema,
-    scope: &Scope,
-    solved: &Solved,
-    member: Expr,
-) -> Option<Vec<Expr>> {
-    let name = &segmentation.name.value;
-    let score = |part: &str, sql: &Sql, descending: bool| -> Option<Expr> {
-        let value = planner.expr(sql, schema, scope, Grain::Row)?;
-        Some(tile(&value, key, solved.cuts.get(&format!("{name}.{part}"))?, descending))
-    };
-    let descending = rfm.r_order == RecencyOrder::Descending;
-    let r = score("r", &rfm.recency, descending)?;
-    let r = if descending { r } else { lit(rfm.bins as i32 + 1) - r };
-    let (f, m) = (score("f", &rfm.frequency, false)?, score("m", &rfm.monetary, false)?);
-    let text = |e: &Expr| cast(e.clone(), arrow::datatypes::DataType::Utf8);
-    let cell = string_concat(string_concat(text(&r), text(&f)), text(&m));
-    let others = rfm.others.as_ref();
-    let number = |v: Option<i32>| lit(ScalarValue::Int32(v));
-    let within = |value: Expr, other: Expr| when(member.clone(), value).otherwise(other).ok();
-    Some(vec![
-        within(r, number(others.map(|o| o.r)))?.alias(&rfm.columns.r.value),
-        within(f, number(others.map(|o| o.f)))?.alias(&rfm.columns.f.value),
-        within(m, number(others.map(|o| o.m)))?.alias(&rfm.columns.m.value),
-        within(cell, lit(ScalarValue::Utf8(others.map(|o| o.cell.clone()))))?.alias(&rfm.columns.cell.value),
-    ])
-}
-
-fn string_concat(a: Expr, b: Expr) -> Expr {
+pub(crate) fn string_concat(a: Expr, b: Expr) -> Expr {
     datafusion::logical_expr::binary_expr(a, datafusion::logical_expr::Operator::StringConcat, b)
 }
 
 /// 1 + the number of boundaries that the row comes after in (value, key) order.
-fn tile(value: &Expr, key: &str, cuts: &[Boundary], descending: bool) -> Expr {
+pub(crate) fn tile(value: &Expr, key: &str, cuts: &[Boundary], descending: bool) -> Expr {
     let mut out = lit(1i32);
     for cut in cuts {
         let v = lit(cut.value.clone());

@@ -1,5 +1,6 @@
 //! What a plain table is made of: manifests, versions, and sets of tables. Never touches a store.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use arrow::datatypes::Schema;
@@ -35,6 +36,9 @@ pub struct Manifest {
     pub content_definition: String,
     /// The files, by path; paths are relative to the run's folder.
     pub files: Vec<Receipt>,
+    /// What later runs go on with, by name: numbers that were solved once and hold from then on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, serde_json::Value>,
 }
 
 /// One column of a table.
@@ -104,6 +108,7 @@ impl Manifest {
             content: files.iter().fold(ContentHash::default(), |sum, file| sum.plus(file.content)),
             content_definition: CONTENT_DEFINITION.into(),
             files,
+            kept: BTreeMap::new(),
         };
         manifest.check()?;
         Ok(manifest)

@@ -95,6 +95,11 @@ impl Declared {
         Self { sections, attributes_readable, references_readable }
     }
 
+    /// Not every attribute is known: nobody can say that one is not there.
+    pub(crate) fn attributes_are_unknown(&mut self) {
+        self.attributes_readable = false;
+    }
+
     /// Names of a section as text.
     pub(crate) fn texts(&self, section: &str) -> Vec<&str> {
         self.names(section).iter().map(|n| n.value.as_str()).collect()

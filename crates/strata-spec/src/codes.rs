@@ -65,6 +65,7 @@ codes! {
         WRONG_ACTION = "S0130", "an action does not fit its check";
         COMMENT_CUT = "S0131", "YAML took a part of an expression for a comment";
         NO_PAST = "S0180", "the past cannot be rebuilt";
+        LEFT_OUT = "S0181", "a preset leaves attributes out";
         NOT_YET = "S0190", "not in this version of Strata";
         TOO_MANY = "S0199", "more problems than are shown";
         DUPLICATE_NAME = "S0201", "a name is used twice";

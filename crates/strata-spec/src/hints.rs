@@ -2,12 +2,36 @@
 
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::pipeline::{Mode, Pipeline, Source};
+use crate::pipeline::{AttributePreset, Mode, Pipeline, Source};
 use crate::problems::shown;
 
-/// Warnings about a checked pipeline, for `check`: sources whose past cannot be rebuilt.
+/// Warnings about a checked pipeline, for `check`: sources whose past cannot be rebuilt, and attributes that presets leave out.
 pub fn hints(pipeline: &Pipeline) -> Vec<Diagnostic> {
-    no_past(pipeline).into_iter().collect()
+    let presets = pipeline.attributes.iter().flat_map(|of| &of.presets);
+    no_past(pipeline).into_iter().chain(presets.filter_map(left_out)).collect()
+}
+
+/// What `loyalty_core@1` does not make, because it is not told what from.
+fn left_out(preset: &AttributePreset) -> Option<Diagnostic> {
+    let AttributePreset::LoyaltyCore(core) = preset else { return None };
+    let inputs = [
+        (core.engagement.is_empty(), "engagement", "the days since an engagement"),
+        (core.lines.is_none(), "lines", "the lines of a basket"),
+        (core.discount.is_none(), "discount", "the shares of discounts"),
+        (core.returned.is_none(), "returned", "the rate of returns"),
+        (core.category.is_none(), "category", "the breadth of categories"),
+        (core.channel.is_none(), "channel", "what is said of channels"),
+    ];
+    let missing: Vec<_> = inputs.into_iter().filter(|(missing, _, _)| *missing).collect();
+    let (_, first, _) = missing.first()?;
+    let made: Vec<&str> = missing.iter().map(|(_, _, made)| *made).collect();
+    let keys: Vec<String> = missing.iter().map(|(_, key, _)| format!("`{key}`")).collect();
+    let message = format!("`loyalty_core@1` leaves out {}", made.join(", "));
+    let help = format!(
+        "write `{first}: …` to have the first of them; the keys are {}; where nothing is missed, leave it",
+        keys.join(", ")
+    );
+    Some(Diagnostic::warning(codes::LEFT_OUT, core.span, message).help(help))
 }
 
 fn no_past(pipeline: &Pipeline) -> Option<Diagnostic> {

@@ -10,6 +10,7 @@ pub mod text;
 
 mod advice;
 mod check;
+mod expand;
 mod fields;
 mod fmt;
 mod hints;
@@ -31,6 +32,7 @@ pub use fmt::fmt;
 pub use hints::hints;
 pub use load::{Loaded, load, load_within};
 pub use pipeline::Pipeline;
+pub use presets::{Preset, presets};
 pub use problems::Reach;
 pub use schema::{MODELINE, schema};
 pub use text::{Located, Name, SourceText, Span, Sql};

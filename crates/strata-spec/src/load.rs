@@ -4,6 +4,7 @@
 use crate::check;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::expand;
 use crate::fields::Fields;
 use crate::language;
 use crate::pipeline::{AsOf, Pipeline};
@@ -75,7 +76,7 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
     let personalise = f.take("personalise").and_then(|n| people::personalise(n, f.p));
     let panel = f.take("panel").and_then(|n| panel::panel(n, &entities, f.p));
     let tests = f.take("tests").map(|n| test::tests(n, &entities, timezone, f.p)).unwrap_or_default();
-    let declared = check::Declared::of(&root, attributes_readable);
+    let mut declared = check::Declared::of(&root, attributes_readable);
     let names = output::RowNames {
         entity: entities.first().map(|e| &e.name),
         profiles: declared.texts("profiles"),
@@ -84,7 +85,7 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
     let outputs = f.take("outputs").map(|n| output::outputs(n, &names, f.p)).unwrap_or_default();
     needs_entities(&mut f);
     f.finish();
-    let pipeline = Pipeline {
+    let mut pipeline = Pipeline {
         name,
         as_of,
         timezone,
@@ -105,6 +106,9 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
         typing_tool,
         personalise,
     };
+    if !expand::expand(&mut pipeline) {
+        declared.attributes_are_unknown();
+    }
     check::check(&pipeline, &declared, problems);
     Some(pipeline)
 }

@@ -409,7 +409,7 @@ pub enum Method {
     KMeans(KMeans),
 }
 
-/// `rfm@1` in ntile mode.
+/// `rfm@1`
 #[derive(Debug, Clone)]
 pub struct Rfm {
     /// Recency: the smaller, the better.
@@ -422,7 +422,7 @@ pub struct Rfm {
     pub bins: u32,
     /// `mode:`
     pub mode: Box<RfmMode>,
-    /// `r_order:` descending (default): ntile over recency descending then key; reversed: bins + 1 − ntile ascending.
+    /// `r_order:` of `ntile`; descending (default): over recency descending then key; reversed: bins + 1 − ntile ascending.
     pub r_order: RecencyOrder,
     /// Column names (`r_score`, `f_score`, `m_score`, `rfm_cell`).
     pub columns: RfmColumns,
@@ -456,6 +456,8 @@ pub struct RfmOthers {
     pub m: i32,
     /// Cell.
     pub cell: String,
+    /// Named segment.
+    pub segment: Option<String>,
 }
 
 /// Direction of the recency score.

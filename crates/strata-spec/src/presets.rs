@@ -55,6 +55,8 @@ const DEFINITIONS: &[(&str, Definition)] = &[
         Definition::Rules("{method: lifecycle@1, orders: orders, first_days: first_days, recency_days: recency_days}"),
     ),
     ("kmeans", Definition::Words(include_str!("presets/kmeans.txt"))),
+    ("loyalty_core@1", Definition::Words(include_str!("presets/loyalty_core@1.txt"))),
+    ("preferred_time@1", Definition::Words(include_str!("presets/preferred_time@1.txt"))),
 ];
 
 /// The key that names a preset, in the section that has presets by that key.

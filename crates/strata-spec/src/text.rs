@@ -32,7 +32,7 @@ pub struct Sql {
     pub text: String,
     /// The whole scalar in the file.
     pub span: Span,
-    /// For each line of `text`, the byte of the file at which that line starts. Never empty.
+    /// For each line of `text`, the byte of the file at which that line starts, or [`Sql::NOWHERE`]. Never empty.
     pub line_starts: Vec<usize>,
 }
 
@@ -77,11 +77,14 @@ impl Located<String> {
 }
 
 impl Sql {
+    /// The start of a line that does not stand in the file: a preset made it.
+    pub const NOWHERE: usize = usize::MAX;
+
     /// The place in the file of a 1-based line and column of `text` (columns in characters, as SQL parsers report them) and of
     /// `len` bytes from there; the whole scalar if they lie outside.
     pub fn span_at(&self, line: usize, column: usize, len: usize) -> Span {
         match self.line_starts.get(line.wrapping_sub(1)) {
-            Some(start) if column > 0 => {
+            Some(start) if column > 0 && *start != Self::NOWHERE => {
                 let text = self.text.split('\n').nth(line - 1).unwrap_or_default();
                 let beyond = || text.len() + (column - 1).saturating_sub(text.chars().count());
                 let before = text.char_indices().nth(column - 1).map_or_else(beyond, |(at, _)| at);

@@ -111,7 +111,7 @@ fn attributes_and_segments_say_what_was_written() {
     let of = &p.attributes[0];
     let AttributePreset::LoyaltyCore(core) = &of.presets[0] else { panic!("loyalty_core@1") };
     assert_eq!((core.from.as_str(), core.amount.text.as_str(), core.windows.len()), ("orders", "amount", 3));
-    assert!(core.windows[2].is_none() && core.prefix.as_ref().unwrap().as_str() == "loyal_");
+    assert!(core.windows[2].1.is_none() && core.prefix.as_ref().unwrap().as_str() == "loyal_");
     let AttributePreset::PreferredTime(time) = &of.presets[1] else { panic!("preferred_time@1") };
     assert_eq!((time.by.as_slice(), time.min_events, time.smoothing), ([TimePart::Daypart, TimePart::Hour].as_slice(), 5, 10.0));
     assert_eq!((of.models[0].model.as_str(), of.models[0].horizon.as_ref().unwrap().value), ("bg_nbd_gamma@1", Ago::Months(12)));

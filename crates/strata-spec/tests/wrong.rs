@@ -276,7 +276,6 @@ fn segmentations_are_of_one_kind() {
         "segments: {s: {method: rfm@1, r: a, f: b, mode: edges, ties: name, others: {r: 0, f: 0, m: 00}}}\n",
         &[
             ("S0106 6:12", "net_cents"),
-            ("S0190 6:49", "ntile"),
             ("S0190 6:62", "ties: id"),
             ("S0106 6:76", "cell"),
             ("S0116 6:92", "leading zeros"),

@@ -6,6 +6,7 @@ mod cluster;
 mod faults;
 mod journey;
 mod kill;
+mod presets;
 mod reuse;
 mod s3;
 mod scale;

@@ -107,8 +107,11 @@ fn presets(world: &World, problems: &mut Problems) {
             for name in named {
                 must_be_source_or_table(world, name, problems);
             }
-            if let AttributePreset::PreferredTime(p) = preset {
-                needs_time(world, &p.from, "`preferred_time@1`", problems);
+            match preset {
+                AttributePreset::LoyaltyCore(p) => {
+                    [&p.from].into_iter().chain(&p.engagement).for_each(|n| needs_time(world, n, "`loyalty_core@1`", problems));
+                }
+                AttributePreset::PreferredTime(p) => needs_time(world, &p.from, "`preferred_time@1`", problems),
             }
         }
         for model in &of.models {

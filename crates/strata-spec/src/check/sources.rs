@@ -45,7 +45,9 @@ pub(super) fn must_be_source(world: &World, name: &Name, problems: &mut Problems
 
 /// Reports a name that is neither a source nor a table.
 pub(super) fn must_be_source_or_table(world: &World, from: &Name, problems: &mut Problems) {
-    if from.value.is_empty() || world.declared.has("sources", &from.value) || world.declared.has("tables", &from.value) {
+    let declared = || ["sources", "tables"].into_iter().any(|section| world.declared.has(section, &from.value));
+    // Tables of presets are declared nowhere.
+    if from.value.is_empty() || declared() || world.pipeline.table(&from.value).is_some() {
         return;
     }
     let mut known = world.declared.texts("sources");

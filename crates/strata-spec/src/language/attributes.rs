@@ -4,7 +4,6 @@ use super::sources::CLASSES;
 use super::{Form, Shape, key, word, words};
 
 const MODEL_LATER: &str = "write an expression, or join a table of scores made elsewhere";
-const PRESET_LATER: &str = "write the aggregates out: `- from: orders` with `columns: {order_count: count(*)}`";
 const LABELS: &[&str] = &["own", "third_party", "modelled", "stated"];
 
 /// A block of attributes.
@@ -125,15 +124,15 @@ pub(crate) static LOYALTY: Shape = Shape::new(
     "preset `loyalty_core@1`",
     "Recency, frequency, money, tenure, channel and pattern attributes of buyers.",
     &[
-        key("preset", words(&[], &["loyalty_core@1"], PRESET_LATER), "The preset and its version."),
-        key("from", Form::Text, "One row an order, with the entity's key."),
+        key("preset", word(&["loyalty_core@1"]), "The preset and its version."),
+        key("from", Form::Text, "A source or table with a `time`: one row an order, with the entity's key."),
         key("amount", Form::Sql, "What was paid for the order."),
         key("discount", Form::Sql, "What was taken off."),
         key("returned", Form::Sql, "What was given back, as a positive amount."),
         key("lines", Form::Sql, "Lines of the order."),
-        key("category", Form::Text, "A table with one row an entity and category: `spend` by `category`."),
+        key("category", Form::Text, "A table with one row an entity and category, and a column `spend`."),
         key("channel", Form::Sql, "By which channel."),
-        key("engagement", Form::Names, "Sources and tables in which any row is an engagement."),
+        key("engagement", Form::Names, "Sources and tables with a `time` in which any row is an engagement."),
         key("windows", Form::List(&Form::Window), "Windows of the counts and amounts; `[365d]` if absent."),
         key("prefix", Form::Text, "Put before every name it makes."),
     ],
@@ -145,7 +144,7 @@ pub(crate) static TIME: Shape = Shape::new(
     "preset `preferred_time@1`",
     "The part of the day, and the day of the week, in which a person is active more than others.",
     &[
-        key("preset", words(&[], &["preferred_time@1"], PRESET_LATER), "The preset and its version."),
+        key("preset", word(&["preferred_time@1"]), "The preset and its version."),
         key("from", Form::Text, "A source or table with a `time`."),
         key("where", Form::Sql, "Rows that count."),
         key("by", Form::Either(&[BY, Form::List(&BY)]), "`daypart`, `weekday` and `hour`; the first two if absent."),

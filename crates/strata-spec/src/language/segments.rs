@@ -102,20 +102,19 @@ pub(crate) static RFM: Shape = Shape::new(
         key("bins", Form::Whole(2, u32::MAX as u64), "Groups of each score (5)."),
         key(
             "mode",
-            words(&["ntile"], &["edges", "fixed", "frozen"], "write `mode: ntile`, equal groups by value and key"),
-            "`ntile`: equal groups; `edges`: at quantiles, ties stay together; `fixed`: at `cuts`; `frozen`: at kept cuts.",
+            word(&["ntile", "edges", "fixed", "frozen"]),
+            "`ntile`: equal groups; `edges`: at quantiles, ties stay together; `fixed`: at `cuts`; `frozen`: at kept edges.",
         ),
         key(
             "cuts",
             Form::Either(&[Form::Text, Form::Map(&CUTS)]),
-            "`fixed`: lists of numbers; `frozen`: the name the cuts are kept under.",
-        )
-        .later("rfm@1 scores in equal groups: leave it out"),
+            "`fixed`: lists of numbers; `frozen`: the name the edges are kept under.",
+        ),
         key("ties", Form::Text, "By what equal values are ordered: the entity's key."),
         key(
             "r_order",
             word(&["descending", "reversed"]),
-            "`descending`: groups over recency descending; `reversed`: bins + 1 - group ascending.",
+            "Of `ntile`; `descending`: groups over recency descending; `reversed`: bins + 1 - group ascending.",
         ),
         key("columns", Form::Map(&RFM_COLUMNS), "Names of the columns it makes."),
         key("others", Form::Either(&[Form::Null, Form::Map(&RFM_OTHERS)]), "Values of those outside `where`; null if absent."),
@@ -143,8 +142,7 @@ pub(crate) static RFM_COLUMNS: Shape = Shape::new(
         key("f", Form::Text, "Frequency score (`f_score`)."),
         key("m", Form::Text, "Money score (`m_score`)."),
         key("cell", Form::Text, "The three digits (`rfm_cell`)."),
-        key("segment", Form::Text, "The named segment, such as `champions`.")
-            .later("name segments yourself: `rules: {champions: rfm_cell in ('555', '554')}`"),
+        key("segment", Form::Text, "The named segment, such as `Champions`; not made if absent."),
     ],
 );
 
@@ -157,6 +155,7 @@ pub(crate) static RFM_OTHERS: Shape = Shape::new(
         key("f", Form::Whole(0, 9999), "Frequency score."),
         key("m", Form::Whole(0, 9999), "Money score."),
         key("cell", Form::Text, "The three digits."),
+        key("segment", Form::Text, "The named segment; null if absent."),
     ],
 )
 .needs(&[&["r"], &["f"], &["m"], &["cell"]]);

@@ -1,7 +1,7 @@
 //! Presets and the settings of methods that this version reads but cannot run. Never says what a preset computes.
 
 use super::{Ago, Window};
-use crate::text::{Located, Name, Sql};
+use crate::text::{Located, Name, Span, Sql};
 
 /// A block of attributes that a preset makes.
 #[derive(Debug, Clone)]
@@ -15,6 +15,10 @@ pub enum AttributePreset {
 /// `loyalty_core@1`: attributes that need an input that is absent are not made.
 #[derive(Debug, Clone)]
 pub struct LoyaltyCore {
+    /// How many blocks stand before it.
+    pub place: usize,
+    /// Where it is named.
+    pub span: Span,
     /// One row an order, with the entity's key.
     pub from: Name,
     /// What was paid for the order.
@@ -31,8 +35,8 @@ pub struct LoyaltyCore {
     pub channel: Option<Sql>,
     /// Sources and tables in which any row is an engagement.
     pub engagement: Vec<Name>,
-    /// Windows of counts and amounts; `None` is `life`. Empty: one of 365 days.
-    pub windows: Vec<Option<Located<Window>>>,
+    /// Windows of counts and amounts, as attributes end in them; `None` is `life`.
+    pub windows: Vec<(String, Option<Located<Window>>)>,
     /// Put before every name.
     pub prefix: Option<Name>,
 }
@@ -40,6 +44,10 @@ pub struct LoyaltyCore {
 /// `preferred_time@1`
 #[derive(Debug, Clone)]
 pub struct PreferredTime {
+    /// How many blocks stand before it.
+    pub place: usize,
+    /// Where it is named.
+    pub span: Span,
     /// A source or table with a `time`.
     pub from: Name,
     /// `where:`
@@ -52,7 +60,7 @@ pub struct PreferredTime {
     pub smoothing: f64,
     /// `confidence:` of the interval that must exclude a lift of 1 (0.95).
     pub confidence: f64,
-    /// `window:`; `None` is `life`.
+    /// `window:` of days or hours; `None` is `life`.
     pub window: Option<Located<Window>>,
     /// Put before every name.
     pub prefix: Option<Name>,

@@ -14,6 +14,9 @@ use crate::sections::{attribute_preset, rule, window};
 use crate::text::{Located, Name, Sql};
 use crate::tree::{Node, Value};
 
+/// Presets that are blocks of attributes.
+pub(crate) const PRESETS: [&str; 2] = ["loyalty_core@1", "preferred_time@1"];
+
 const UNDER_ENTITY: &str = "write the name of an entity, and under it blocks: `customer: [{row: …}, {from: orders, columns: …}]`";
 
 /// `attributes:`, and whether every name in it could be read.
@@ -53,9 +56,11 @@ fn block(node: &Node, made: &mut EntityAttributes, problems: &mut Problems) -> b
             made.blocks.push(Block::From(block));
         }
         [.., "preset"] => {
-            made.presets.extend(preset(&mut f));
+            let found = preset(&mut f, made.blocks.len());
+            let known = found.is_some() && !["from", "prefix", "windows", "by"].into_iter().any(|k| f.knows(k) && f.refused(k));
+            made.presets.extend(found);
             f.finish();
-            return false;
+            return known;
         }
         _ => {
             let message = match kinds.as_slice() {
@@ -77,14 +82,14 @@ fn block(node: &Node, made: &mut EntityAttributes, problems: &mut Problems) -> b
     readable
 }
 
-fn preset(f: &mut Fields) -> Option<AttributePreset> {
+fn preset(f: &mut Fields, place: usize) -> Option<AttributePreset> {
     let node = f.take("preset")?;
     let name = read::name(node, "`preset`", f.p)?;
-    let reader: fn(&mut Fields) -> Option<AttributePreset> = match name.as_str() {
+    let reader: fn(&mut Fields, usize) -> Option<AttributePreset> = match name.as_str() {
         "loyalty_core@1" => attribute_preset::loyalty,
         "preferred_time@1" => attribute_preset::preferred_time,
         other => {
-            let known = ["loyalty_core@1", "preferred_time@1"];
+            let known = PRESETS;
             let help = match known.iter().find(|k| k.strip_suffix("@1") == Some(other)) {
                 Some(versioned) => format!("presets carry their version: write `{versioned}`"),
                 None => f.p.known_help(other, "presets", &known),
@@ -94,7 +99,7 @@ fn preset(f: &mut Fields) -> Option<AttributePreset> {
             return None;
         }
     };
-    let made = reader(f);
+    let made = reader(f, place);
     if made.is_none() {
         f.pass_rest();
     }

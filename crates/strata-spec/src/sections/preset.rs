@@ -22,7 +22,16 @@ pub(crate) fn rfm(f: &mut Fields, key: Option<&str>) -> Rfm {
     ties(f, key);
     let orders = [("descending", RecencyOrder::Descending), ("reversed", RecencyOrder::Reversed)];
     let r_order = f.word("r_order", &orders).unwrap_or(RecencyOrder::Descending);
+    if f.has("r_order") && *mode != RfmMode::Ntile {
+        let message = "`r_order` has no meaning without `mode: ntile`".to_owned();
+        let help = "leave it out: cuts and edges rise with recency, and the lowest recency has the highest score";
+        f.p.add(Diagnostic::error(codes::CHOOSE_ONE, f.key_span("r_order"), message).help(help));
+    }
     let columns = columns(f);
+    if let (Some(name), true) = (&columns.segment, bins != 5) {
+        let message = format!("named segments are of scores from 1 to 5, `bins` says {bins}");
+        f.p.add(Diagnostic::error(codes::WRONG_COUNT, name.span, message).help("write `bins: 5`, or leave `segment` out"));
+    }
     let others = f.take("others").filter(|n| !n.is_null()).and_then(|n| others(n, f.p));
     Rfm { recency, frequency, monetary, bins, mode, r_order, columns, others }
 }
@@ -32,12 +41,11 @@ fn mode(f: &mut Fields, bins: u32) -> RfmMode {
     let known = ["ntile", "edges", "fixed", "frozen"].map(|w| (w, w));
     let mode = f.word("mode", &known).unwrap_or("ntile");
     let Some(node) = f.take("cuts") else {
-        let refused = f.has("cuts");
-        if matches!(mode, "fixed" | "frozen") && !refused {
+        if matches!(mode, "fixed" | "frozen") && !f.has("cuts") {
             let message = format!("{} is `{mode}`, but has no `cuts`", f.what);
             let help = match mode {
                 "fixed" => "write `cuts: {r: [30, 90], f: [2, 5], m: [50, 200]}`, one number fewer than `bins`",
-                _ => "write `cuts: 2026-Q3`, the name that the cuts are kept under",
+                _ => "write `cuts: 2026-Q3`, the name that the edges are kept under",
             };
             f.p.add(Diagnostic::error(codes::MISSING_KEY, f.key_span("mode"), message).help(help));
         }
@@ -120,8 +128,9 @@ fn others(node: &Node, problems: &mut Problems) -> Option<RfmOthers> {
     };
     let (r, frequency, m) = (score(&mut f, "r"), score(&mut f, "f"), score(&mut f, "m"));
     let cell = f.need_name("cell", "write `cell: \"000\"`").value;
+    let segment = f.name("segment").map(|n| n.value);
     f.finish();
-    Some(RfmOthers { r: r?, f: frequency?, m: m?, cell })
+    Some(RfmOthers { r: r?, f: frequency?, m: m?, cell, segment })
 }
 
 /// The keys of `lifecycle@1`: five stages by fixed days.

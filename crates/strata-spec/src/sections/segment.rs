@@ -17,7 +17,7 @@ const WAYS: &str = "write one of `rules: {label: condition}`, `by: [attribute]`,
 /// Keys that people write in place of `method`.
 const OTHER_WORDS: [&str; 3] = ["preset", "cluster", "type"];
 const WAYS_KEYS: [&str; 6] = ["rules", "by", "quantile", "method", "sql", "watch"];
-const METHODS: [&str; 3] = ["rfm@1", "lifecycle@1", "kmeans"];
+pub(crate) const METHODS: [&str; 3] = ["rfm@1", "lifecycle@1", "kmeans"];
 /// Methods that a later version will know; their keys cannot be judged.
 const METHODS_LATER: [&str; 3] = ["gmm", "lca", "kprototypes"];
 
