@@ -28,7 +28,8 @@ fn values(text: &str) -> Vec<usize> {
             let item = lines[*i].trim_start();
             let own = indent(lines[*i]) + if item.starts_with("- ") { 2 } else { 0 };
             let nested = lines[i + 1..].iter().find(is_text).is_some_and(|next| indent(next) > own);
-            item.contains(": ") && !item.starts_with('#') && !nested
+            // A row of a list in brackets takes in the next one when it is cut: where that is told is another matter.
+            item.contains(": ") && !item.starts_with('#') && !item.starts_with("- {") && !nested
         })
         .collect()
 }
