@@ -130,14 +130,14 @@ fn bombs_are_refused_quickly() {
     ];
     for (index, bomb) in bombs.into_iter().enumerate() {
         let source = SourceText { path: "p.yaml".to_owned(), text: bomb.clone() };
-        // The best of three, because others use the machine too; a build for debugging is slower by far.
+        // Far above what it takes (some 50 ms) and far below what a bomb that works takes; the best of three, for others use the machine, too.
         let took = (0..if cfg!(debug_assertions) { 1 } else { 3 }).map(|_| {
             let start = Instant::now();
             assert!(load(&source, &[]).pipeline.is_none(), "bomb {index} passed");
             start.elapsed()
         });
         let took = took.min().unwrap_or_default();
-        let most = Duration::from_millis(if cfg!(debug_assertions) { 5_000 } else { 100 });
+        let most = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 2 });
         assert!(took < most, "bomb {index} of {} bytes took {took:?}", bomb.len());
         answer(bomb);
     }
