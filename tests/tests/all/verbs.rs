@@ -80,7 +80,7 @@ fn presets_the_schema_and_completions_are_printed() {
     let lifecycle = said(dir, &["show", "lifecycle@1"], 0);
     assert!(lifecycle.contains("(recency_days) <= 120") && lifecycle.contains("orders *"), "{lifecycle}");
     let rfm = said(dir, &["show", "rfm@1"], 0);
-    assert!(rfm.contains("ntile(bins)") && rfm.contains("Groups of each score (5)."), "{rfm}");
+    assert!(rfm.contains("mode: frozen") && rfm.contains("Groups of each score (5)."), "{rfm}");
     let near = strata(dir, &["show", "rfm"]);
     assert!(near.status.code() == Some(2) && text(&near.stderr).contains("did you mean `rfm@1`"), "{}", text(&near.stderr));
     let schema = json(dir, &["schema"], 0);
