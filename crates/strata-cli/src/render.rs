@@ -34,12 +34,15 @@ pub(crate) fn notes(source: &SourceText, hints: &[Diagnostic]) {
 fn one(source: &SourceText, d: &Diagnostic, level: Level<'_>) {
     let plain = !std::io::stderr().is_terminal() || no_color();
     let renderer = if plain { Renderer::plain() } else { Renderer::styled() };
-    let clamp = |span: strata_spec::Span| {
-        let end = span.end.min(source.text.len());
-        let start = floor(&source.text, span.start.min(end));
-        start..floor(&source.text, end.max(start))
-    };
-    let mut snippet = Snippet::source(source.text.as_str())
+    // Only the lines that are shown are handed on: the renderer goes through all it gets, for each of up to a thousand diagnostics.
+    let spans = || std::iter::once(d.span).chain(d.also.iter().map(|(span, _)| *span));
+    let place = |at: usize| floor(&source.text, at.min(source.text.len()));
+    let (first, last) = (place(spans().map(|s| s.start).min().unwrap_or(0)), place(spans().map(|s| s.end).max().unwrap_or(0)));
+    let from = source.text[..first].rfind('\n').map_or(0, |at| at + 1);
+    let to = source.text[last.max(first)..].find('\n').map_or(source.text.len(), |at| last.max(first) + at + 1);
+    let clamp = |span: strata_spec::Span| place(span.start) - from..place(span.end.max(span.start)) - from;
+    let mut snippet = Snippet::source(&source.text[from..to])
+        .line_start(source.line_column(from).0)
         .path(source.path.as_str())
         .annotation(AnnotationKind::Primary.span(clamp(d.span)).label(d.label.as_str()));
     for (span, text) in &d.also {

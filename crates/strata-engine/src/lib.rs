@@ -2,6 +2,7 @@
 //! table's rows itself: workers do, and return receipts.
 
 pub mod contract;
+mod damage;
 pub mod doctor;
 mod edges;
 pub mod error;

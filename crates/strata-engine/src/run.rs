@@ -12,7 +12,7 @@ use crate::progress::{Event, Progress};
 use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
 use crate::runner::Runner;
 use crate::steps::{PlannedStep, planned_steps};
-use crate::{panel, rows, solve};
+use crate::{damage, panel, rows, solve};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
@@ -328,12 +328,13 @@ impl Run<'_> {
         plan: LogicalPlan,
         f: &mut (dyn FnMut(RecordBatch) -> Result<()> + Send),
     ) -> Result<()> {
-        let mut running = self.runner.start(step, plan).await.map_err(|e| Error::of_step(step, e))?;
+        let failed = |e| damage::of_plans(step, e, std::slice::from_ref(&plan));
+        let mut running = self.runner.start(step, plan.clone()).await.map_err(failed)?;
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         loop {
             tokio::select! {
                 batch = running.rows.next() => match batch {
-                    Some(batch) => f(batch.map_err(|e| Error::of_step(step, e))?)?,
+                    Some(batch) => f(batch.map_err(failed)?)?,
                     None => break,
                 },
                 _ = tick.tick() => {
@@ -348,8 +349,8 @@ impl Run<'_> {
 
     /// All rows of several small results, whose plans run beside one another where there is room.
     pub(crate) async fn collect_all(&mut self, step: &str, plans: Vec<LogicalPlan>) -> Result<Vec<Vec<RecordBatch>>> {
-        let failed = |e| Error::of_step(step, e);
-        let running = try_join_all(plans.into_iter().map(|plan| self.runner.start(step, plan))).await.map_err(failed)?;
+        let failed = |e| damage::of_plans(step, e, &plans);
+        let running = try_join_all(plans.iter().cloned().map(|plan| self.runner.start(step, plan))).await.map_err(failed)?;
         let (rows, meters): (Vec<_>, Vec<_>) = running.into_iter().map(|r| (r.rows, r.meter)).unzip();
         let found = try_join_all(rows.into_iter().map(common::collect)).await.map_err(failed)?;
         for meter in meters {

@@ -23,8 +23,7 @@ codes! {
     NO_ENTITY_KEY = "S0310", "A block aggregates rows by the entity's key, so the table it is `from` needs a column of that name. Select it in the table's SQL, or derive it in the source: `derive: {customer_id: cust_no}`.";
     LEARNED_LATER = "S0311", "An append source with a second time stamp leaks the future if rows written before `as_of` already hold what was learnt after it. Declare it: `learned_later: {responded_at: [responded_at]}`; those columns then read as null while that time is at or after `as_of`.";
     CLASS = "S0312", "A personal column reaches an output that is not cleared for its class. Add the class under the output's `classes:`, or leave the column out.";
-    PURPOSE = "S0313", "The purpose is not declared under `consent: purposes:`.";
-    TOO_LARGE = "S0314", "The expression is too large: at most 500 operators and 64 KiB of text. Put parts of it into attributes or tables of their own.";
+    TOO_LARGE = "S0314", "The expression is too large: at most 500 operators, 40 brackets in one another, 100 relations in a SELECT and 64 KiB of text. Put parts of it into attributes or tables of their own.";
     NOT_ALLOWED = "S0315", "This SQL construct is not allowed in a pipeline. One SELECT (with joins, subqueries and WITH) or one expression is; statements that write, table functions, file paths and recursive queries are not.";
     TIMEZONE = "S0316", "The function would count in UTC while the pipeline's time zone is another. Use `hour(ts)`, `isodow(ts)`, `daypart(ts)` or `cast(ts as date)`, which are local; parts of a date are the same everywhere: `date_part('month', cast(ts as date))`.";
     FILE_COLUMNS = "S0317", "The files of a source do not hold a column that the pipeline declares or uses. Compare the column list in the message with the pipeline.";

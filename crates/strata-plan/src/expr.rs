@@ -1,5 +1,6 @@
 //! Syntax trees → typed expressions whose value does not depend on the order of rows or on the machine's time zone. Never builds a plan.
 
+use crate::allowed;
 use crate::clock::Clock;
 use crate::codes;
 use crate::names::Names;
@@ -61,6 +62,7 @@ impl Planner {
         key: Option<&[String]>,
     ) -> Option<Expr> {
         let mut tree = sql::parse_expr(sql).map_err(|d| self.report(d)).ok()?;
+        self.permit(allowed::expr(sql, &tree))?;
         self.rewrite(sql, Some(scope), key, |r| r.expr(&mut tree))?;
         let expr = self.lower(sql, tree, schema)?;
         self.check_grain(sql, &expr, schema, grain)?;
@@ -72,6 +74,7 @@ impl Planner {
         let order = sql::parse_order(sql).map_err(|d| self.report(d)).ok()?;
         let mut out = vec![];
         for mut item in order {
+            self.permit(allowed::expr(sql, &item.expr))?;
             self.rewrite(sql, Some(scope), None, |r| r.expr(&mut item.expr))?;
             out.push((self.lower(sql, item.expr, schema)?, item.options.asc == Some(false)));
         }
@@ -81,11 +84,18 @@ impl Planner {
     /// The plan of a SELECT over the declared relations, each standing as a scan of a bucket table of its name.
     pub(crate) fn query(&self, sql: &Sql) -> Option<LogicalPlan> {
         let mut query = sql::parse_query(sql).map_err(|d| self.report(d)).ok()?;
+        self.permit(allowed::query(sql, &query))?;
         self.rewrite(sql, None, None, |r| r.query(&mut query))?;
         let planner = SqlToRel::new_with_options(&self.names, options());
         let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)));
         let plan = plan.and_then(|p| self.exact_plan(p));
         plan.map_err(|e| self.report(explain(sql, &e))).ok()
+    }
+
+    fn permit(&self, refused: Vec<Diagnostic>) -> Option<()> {
+        let clean = refused.is_empty();
+        self.found().extend(refused);
+        clean.then_some(())
     }
 
     fn rewrite(&self, sql: &Sql, scope: Option<&Scope>, key: Option<&[String]>, f: impl FnOnce(&mut Rewrite)) -> Option<()> {

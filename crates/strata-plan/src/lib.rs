@@ -1,6 +1,7 @@
 //! A checked pipeline → the logical plans of its steps, against the columns of pinned inputs. No session, no IO: what it needs to know of
 //! the world is in [`Catalog`], and what models solved is in [`Solved`].
 
+mod allowed;
 mod attributes;
 mod catalog;
 mod classes;

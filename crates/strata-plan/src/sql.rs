@@ -22,6 +22,42 @@ use strata_spec::{Diagnostic, Span, Sql};
 const OPERATORS_MAX: usize = 500;
 /// Bytes an SQL text may have.
 const BYTES_MAX: usize = 64 * 1024;
+/// Brackets that may be open at once: the parser tries what it cannot read again and again, twice as often with each.
+const DEPTH_MAX: usize = 40;
+
+/// Words that make the tree deeper.
+const OPERATOR_WORDS: &[&str] = &[
+    "and",
+    "or",
+    "not",
+    "xor",
+    "union",
+    "intersect",
+    "except",
+    "case",
+    "between",
+    "is",
+    "isnull",
+    "notnull",
+    "like",
+    "ilike",
+    "similar",
+    "rlike",
+    "regexp",
+    "glob",
+    "in",
+    "any",
+    "all",
+    "interval",
+    "collate",
+    "at",
+    "join",
+    "select",
+    "date",
+    "time",
+    "timestamp",
+    "prior",
+];
 
 /// What rewriting needs to know.
 pub(crate) struct Rewrite<'a> {
@@ -40,8 +76,12 @@ pub(crate) fn parse_expr(sql: &Sql) -> Result<Expr, Diagnostic> {
     let tokens = tokens(sql)?;
     let mut parser = Parser::new(&DuckDbDialect {}).with_tokens_with_locations(tokens);
     let expr = parser.parse_expr().map_err(|e| syntax(sql, &e))?;
+    ended(sql, &parser).map(|()| expr)
+}
+
+fn ended(sql: &Sql, parser: &Parser) -> Result<(), Diagnostic> {
     match parser.peek_token().token {
-        Token::EOF => Ok(expr),
+        Token::EOF => Ok(()),
         other => {
             let at = parser.peek_token().span.start;
             let span = sql.span_at(at.line as usize, at.column as usize, other.to_string().len());
@@ -55,7 +95,8 @@ pub(crate) fn parse_expr(sql: &Sql) -> Result<Expr, Diagnostic> {
 pub(crate) fn parse_order(sql: &Sql) -> Result<Vec<OrderByExpr>, Diagnostic> {
     let tokens = tokens(sql)?;
     let mut parser = Parser::new(&DuckDbDialect {}).with_tokens_with_locations(tokens);
-    parser.parse_comma_separated(Parser::parse_order_by_expr).map_err(|e| syntax(sql, &e))
+    let order = parser.parse_comma_separated(Parser::parse_order_by_expr).map_err(|e| syntax(sql, &e))?;
+    ended(sql, &parser).map(|()| order)
 }
 
 /// The SELECT of `sql`, still in the user's words.
@@ -73,7 +114,7 @@ pub(crate) fn parse_query(sql: &Sql) -> Result<Query, Diagnostic> {
 fn tokens(sql: &Sql) -> Result<Vec<TokenWithSpan>, Diagnostic> {
     let too_large = || {
         Diagnostic::error(codes::TOO_LARGE, sql.span, "this SQL is too large").help(format!(
-            "at most {OPERATORS_MAX} operators and {BYTES_MAX} bytes; put parts of it into attributes or tables of their own"
+            "at most {OPERATORS_MAX} operators, {DEPTH_MAX} brackets in one another and {BYTES_MAX} bytes; put parts of it into attributes or tables of their own"
         ))
     };
     if sql.text.len() > BYTES_MAX {
@@ -86,18 +127,53 @@ fn tokens(sql: &Sql) -> Result<Vec<TokenWithSpan>, Diagnostic> {
         Diagnostic::error(codes::SQL_SYNTAX, span, format!("cannot read the SQL: {}", e.message.to_lowercase()))
     })?;
     let operators = out.iter().filter(|t| is_operator(&t.token)).count();
-    match operators > OPERATORS_MAX {
+    match operators > OPERATORS_MAX || depth(&out) > DEPTH_MAX {
         true => Err(too_large()),
         false => Ok(out),
     }
 }
 
+/// Whether a token can make the tree deeper. A chain of any such is a tree as deep as it is long, and what walks it does so on the stack.
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::StringConcat | Token::Eq | Token::LParen => true,
-        Token::Word(w) => ["and", "or", "not", "union", "case", "between"].iter().any(|k| w.value.eq_ignore_ascii_case(k)),
-        _ => false,
+        Token::Word(w) => OPERATOR_WORDS.iter().any(|k| w.value.eq_ignore_ascii_case(k)),
+        Token::Number(..)
+        | Token::Char(_)
+        | Token::Whitespace(_)
+        | Token::Comma
+        | Token::Period
+        | Token::SemiColon
+        | Token::EOF => false,
+        Token::RParen | Token::RBracket | Token::RBrace => false,
+        other => !is_string(other),
     }
+}
+
+fn is_string(token: &Token) -> bool {
+    use Token::{DollarQuotedString, EscapedStringLiteral, HexStringLiteral, NationalStringLiteral};
+    matches!(
+        token,
+        Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | DollarQuotedString(_)
+            | EscapedStringLiteral(_)
+            | HexStringLiteral(_)
+            | NationalStringLiteral(_)
+    )
+}
+
+/// The most brackets that are open at once.
+fn depth(tokens: &[TokenWithSpan]) -> usize {
+    let (mut open, mut most) = (0usize, 0);
+    for t in tokens {
+        match t.token {
+            Token::LParen | Token::LBracket | Token::LBrace => open += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// `q1..q12` → `q1||q12` and `as_of - 7d` → `as_of - interval '7 day'`: the two things of ours that SQL cannot read.
@@ -179,12 +255,6 @@ impl Rewrite<'_> {
 
     /// Replaces our words everywhere in a SELECT.
     pub(crate) fn query(&mut self, query: &mut Query) {
-        if query.with.as_ref().is_some_and(|w| w.recursive) {
-            self.found.push(
-                Diagnostic::error(codes::NOT_ALLOWED, self.sql.span, "recursive queries are not allowed")
-                    .help("write the levels out as tables of their own"),
-            );
-        }
         let _ = query.visit(self);
     }
 

@@ -94,7 +94,6 @@ codes! {
         "S0310", "a table does not know the entity's key";
         "S0311", "a second time leaks the future";
         "S0312", "a personal column reaches an output";
-        "S0313", "a purpose is not declared";
         "S0314", "an expression is too large";
         "S0315", "this SQL is not allowed";
         "S0316", "a function would count in another time zone";

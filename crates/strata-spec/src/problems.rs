@@ -14,6 +14,9 @@ const SIMILAR_CHARS_MAX: usize = 64;
 /// Names listed in a help line.
 const LISTED_MAX: usize = 24;
 
+/// Bytes that the values of variables may put into a file: a few that name one another twice would otherwise fill memory.
+pub(crate) const GROWN_BYTES_MAX: usize = 1 << 20;
+
 /// How much of the language is let pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -30,12 +33,19 @@ pub(crate) struct Problems {
     dropped: usize,
     ahead: bool,
     names_left: Cell<usize>,
+    grown_left: Cell<usize>,
 }
 
 impl Problems {
     /// None yet. `Reach::Language` lets pass what this version cannot run.
     pub(crate) fn new(reach: Reach) -> Self {
-        Self { list: Vec::new(), dropped: 0, ahead: reach == Reach::Language, names_left: Cell::new(SIMILAR_NAMES_MAX) }
+        Self {
+            list: Vec::new(),
+            dropped: 0,
+            ahead: reach == Reach::Language,
+            names_left: Cell::new(SIMILAR_NAMES_MAX),
+            grown_left: Cell::new(GROWN_BYTES_MAX),
+        }
     }
 
     /// One more.
@@ -47,9 +57,22 @@ impl Problems {
         }
     }
 
+    /// Whether the file may grow by this many bytes more; they are counted.
+    pub(crate) fn grow(&self, bytes: usize) -> bool {
+        let left = self.grown_left.get().checked_sub(bytes);
+        self.grown_left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
     /// None yet, with the same reach.
     pub(crate) fn like(&self) -> Self {
-        Self { list: Vec::new(), dropped: 0, ahead: self.ahead, names_left: Cell::new(SIMILAR_NAMES_MAX) }
+        Self {
+            list: Vec::new(),
+            dropped: 0,
+            ahead: self.ahead,
+            names_left: Cell::new(SIMILAR_NAMES_MAX),
+            grown_left: Cell::new(GROWN_BYTES_MAX),
+        }
     }
 
     /// Those of another list as well.

@@ -4,7 +4,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::entry_of;
 use crate::language::root::PIPELINE;
-use crate::problems::{Problems, Reach, shown};
+use crate::problems::{GROWN_BYTES_MAX, Problems, Reach, shown};
 use crate::read;
 use crate::similar::nearest;
 use crate::text::Span;
@@ -122,6 +122,12 @@ fn replaced_line(line: &str, start: usize, vars: &[(String, String)], problems: 
         };
         let name = rest[at + 2..at + end].trim();
         match name.strip_prefix("vars.").and_then(|n| vars.iter().find(|(k, _)| k == n)) {
+            Some((_, value)) if !problems.grow(value.len()) => {
+                let message = format!("variables make this file longer by more than {GROWN_BYTES_MAX} bytes");
+                let help = "variables are for paths and short values; write long texts where they are used";
+                problems.add(Diagnostic::error(codes::TOO_LARGE, Span::new(place, place + end + 1), message).help(help));
+                return (String::new(), false);
+            }
             Some((_, value)) => out.push_str(value),
             None => {
                 known = false;

@@ -3,7 +3,10 @@
 mod c360;
 mod cases;
 mod cluster;
+mod damaged;
 mod faults;
+mod fuzz;
+mod hostile;
 mod journey;
 mod kill;
 mod presets;

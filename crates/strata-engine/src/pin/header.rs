@@ -8,6 +8,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use strata_runtime::store::Place;
 use strata_spec::pipeline::{ReadFormat, Source};
@@ -42,8 +43,19 @@ async fn parquet_footer(store: &Arc<dyn ObjectStore>, name: Path, size: u64) -> 
         }
     };
     let rows = check_footer(&metadata, size)?;
-    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|e| e.to_string())?;
+    let metadata = arrow_metadata(metadata)?;
     Ok((plain(metadata.schema()), Some(rows)))
+}
+
+/// The footer with its Arrow columns. Errors: where the columns a writer noted for Arrow are damaged; Arrow panics at some, and a file is
+/// not trusted to be whole.
+fn arrow_metadata(metadata: ParquetMetaData) -> Result<ArrowReaderMetadata, String> {
+    let options = ArrowReaderOptions::new();
+    let read = std::panic::catch_unwind(AssertUnwindSafe(|| ArrowReaderMetadata::try_new(Arc::new(metadata), options)));
+    match read {
+        Ok(read) => read.map_err(|e| e.to_string()),
+        Err(_) => Err("its footer is damaged: the columns it notes for Arrow".to_owned()),
+    }
 }
 
 /// Rows of the file. Errors: where the footer names places outside the file or counts that cannot be, which the reader of its pages would
@@ -56,7 +68,10 @@ fn check_footer(metadata: &ParquetMetaData, size: u64) -> Result<u64, String> {
             let (start, length) = (u64::try_from(start), u64::try_from(column.compressed_size()));
             let inside = matches!((start, length), (Ok(s), Ok(l)) if s.checked_add(l).is_some_and(|end| end <= size));
             if !inside || column.num_values() < 0 || column.uncompressed_size() < 0 {
-                return Err(format!("its footer is damaged: column `{}` lies outside of the file", column.column_path().string()));
+                return Err(format!(
+                    "its footer is damaged: column `{}` lies outside of the file",
+                    column.column_path().string()
+                ));
             }
         }
         rows = u64::try_from(group.num_rows()).ok().and_then(|n| rows.checked_add(n)).ok_or("its footer is damaged: its rows")?;
@@ -94,7 +109,11 @@ async fn csv_header(
     let names: Vec<String> = line.split(',').map(|n| n.trim().trim_matches('"').to_owned()).collect();
     for column in &source.columns {
         if !names.contains(&column.name.value) {
-            return Err(format!("its header has no column `{}`; it has: {}", column.name.value, names.join(", ")));
+            // A first line that names no declared column may be a row of somebody's data, or another file altogether: it is not shown.
+            let is_header = source.columns.iter().any(|c| names.contains(&c.name.value));
+            let has =
+                if is_header { format!("it has: {}", names.join(", ")) } else { "its first line names none of them".to_owned() };
+            return Err(format!("its header has no column `{}`; {has}", column.name.value));
         }
     }
     let kind = |n: &str| source.columns.iter().find(|c| c.name.value == n).map_or(DataType::Utf8, |c| arrow_type(c.kind.value));

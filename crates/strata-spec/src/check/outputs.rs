@@ -17,6 +17,7 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
         for item in &output.select {
             selected(world, output, entity.as_deref(), item, problems);
         }
+        not_a_folder(output, problems);
         let place = output.to.value.trim_end_matches('/');
         if let Some((first, span)) = places.get(place).filter(|_| !place.is_empty()) {
             let message = format!("outputs `{}` and `{}` write to one place", shown(first), shown(&output.name.value));
@@ -26,6 +27,34 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
             places.insert(place, (&output.name.value, output.name.span));
         }
     }
+}
+
+/// A table's folder is named plainly: what another reader of the path would take for another folder, or what Strata keeps for itself, is
+/// refused. Where an output may lie at all is for whoever runs the pipeline to say.
+fn not_a_folder(output: &Output, problems: &mut Problems) {
+    let to = output.to.value.as_str();
+    let own = to.split_once("://").map_or(to, |(_, rest)| rest);
+    let lower = own.to_ascii_lowercase();
+    let wrong = if to.is_empty() {
+        return;
+    } else if own.chars().any(char::is_control) {
+        "has characters that cannot be seen"
+    } else if own.split('/').all(str::is_empty) {
+        "is the root of everything"
+    } else if ["%2e", "%2f", "%5c", "%00"].iter().any(|code| lower.contains(code)) {
+        "hides a part of the path in percent codes"
+    } else if own.split('/').skip_while(|part| matches!(*part, "" | "." | "..")).any(|part| part == "..") {
+        "goes down and up again"
+    } else if own.split('/').any(|part| matches!(part, "_pointer" | ".strata")) || own.trim_end_matches('/').ends_with("/runs") {
+        "is a folder that Strata keeps for itself"
+    } else {
+        return;
+    };
+    let message = format!("`to: {}` of output `{}` {wrong}", shown(to), shown(&output.name.value));
+    let span = if output.to.span == Span::default() { output.name.span } else { output.to.span };
+    problems.add(
+        Diagnostic::error(codes::BAD_VALUE, span, message).help("write a folder of its own, e.g. `to: \"${vars.out}/{name}\"`"),
+    );
 }
 
 /// The entity whose people the rows are; `None` for profiles and tables, or if it is not known.
