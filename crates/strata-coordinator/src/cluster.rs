@@ -166,7 +166,7 @@ impl Cluster {
         tracing::warn!("{found} slots were held by no task and are given back");
         // The scheduler looks for work when a plan comes, so one comes: of no rows.
         let nothing = Arc::new(EmptyExec::new(Arc::new(arrow::datatypes::Schema::empty())));
-        let Ok(session) = self.session(1) else { return };
+        let Ok(session) = self.session(1).await else { return };
         if let Ok(job) = self.submit("look for work", session, nothing).await {
             tokio::time::sleep(CLOSE_LOOK).await;
             self.close_quietly(&job).await;
