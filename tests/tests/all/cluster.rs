@@ -182,7 +182,8 @@ fn a_cancelled_run_frees_every_slot() {
         let out = work.path().join(format!("out-{i}"));
         let mut command = cluster.run(&c360.pipeline, &vars(&c360.data, &out), &["--as-of", AS_OF, "--output", "json", "--detach"]);
         let run = done_line(&mut command);
-        std::thread::sleep(Duration::from_millis((draw.next() * 2000.0) as u64));
+        // A whole run takes some 1.5 s.
+        std::thread::sleep(Duration::from_millis((draw.next() * 800.0) as u64));
         let cancelled = cluster.command().args(["runs", "cancel", &run, "--to", &cluster.url()]).output().unwrap();
         assert!(cancelled.status.success(), "{}", String::from_utf8_lossy(&cancelled.stderr));
         mid_run += usize::from(!out.join("customer_360/_pointer").exists());
