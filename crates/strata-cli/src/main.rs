@@ -24,16 +24,18 @@ mod verbs;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Set while freed pages go back to the system at once.
+/// Milliseconds after which the allocator gives freed pages back; -1 is never.
 const PURGE: &str = "MIMALLOC_PURGE_DELAY";
+/// Whether it takes huge pages: fewer faults, but a page stays resident for the one piece of it that is used.
+const HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    if args.has_memory_budget() {
-        return_freed_pages();
+    if let Some(settings) = allocator(&args) {
+        start_again_with(settings);
     }
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("STRATA_LOG"))
@@ -55,17 +57,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// Under a memory budget the allocator must not keep freed pages for later: it reads that setting only when a process starts, so this one
-/// starts again with it, as the same process. Where that cannot be done the run goes on, with a higher peak, and says so.
-#[expect(clippy::disallowed_methods, reason = "a setting of this process's allocator")]
-fn return_freed_pages() {
+/// Settings of the allocator, by what this process is. Measured on a run of 7 M rows: see `crates/README.md`, Memory.
+fn allocator(args: &args::Args) -> Option<[(&'static str, &'static str); 2]> {
+    match args.role() {
+        // The budget is of resident memory: what is freed must not count.
+        args::Role::Budgeted => Some([(PURGE, "0"), (HUGE_PAGES, "0")]),
+        args::Role::Shared => Some([(PURGE, "1000"), (HUGE_PAGES, "0")]),
+        // The machine is there for it, and the next task needs the pages again.
+        args::Role::Worker => Some([(PURGE, "-1"), (HUGE_PAGES, "0")]),
+        args::Role::Other => None,
+    }
+}
+
+/// The allocator reads its settings only when a process starts, so this one starts again with them, as the same process; settings of the
+/// environment stay. Where that cannot be done the work goes on, with a higher peak, and says so.
+#[expect(clippy::disallowed_methods, reason = "settings of this process's allocator")]
+fn start_again_with(settings: [(&'static str, &'static str); 2]) {
     use std::os::unix::process::CommandExt;
-    if std::env::var(PURGE).is_ok() {
+    if settings.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
         return;
     }
     let failed = match std::env::current_exe() {
-        Ok(own) => std::process::Command::new(own).args(std::env::args_os().skip(1)).env(PURGE, "0").exec(),
+        Ok(own) => std::process::Command::new(own).args(std::env::args_os().skip(1)).envs(settings).exec(),
         Err(e) => e,
     };
-    render::line(&format!("warning: freed memory is kept for reuse ({failed}); the peak may pass `--memory`"));
+    render::line(&format!("warning: the allocator keeps its own settings ({failed}); the peak of memory may be higher"));
 }

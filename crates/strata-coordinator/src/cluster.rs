@@ -22,6 +22,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -165,10 +166,11 @@ impl Cluster {
         tracing::warn!("{found} slots were held by no task and are given back");
         // The scheduler looks for work when a plan comes, so one comes: of no rows.
         let nothing = Arc::new(EmptyExec::new(Arc::new(arrow::datatypes::Schema::empty())));
-        let Ok(session) = self.session(1) else { return };
+        let Ok(session) = self.session(1).await else { return };
         if let Ok(job) = self.submit("look for work", session, nothing).await {
             tokio::time::sleep(CLOSE_LOOK).await;
             self.close_quietly(&job).await;
+            self.workers.take_given(&job);
         }
     }
 
@@ -183,8 +185,19 @@ impl Cluster {
     }
 
     /// A session that plans for `slots` slots.
-    pub(crate) fn session(&self, slots: usize) -> Result<SessionContext> {
-        cluster::session(cluster::config(&self.limits, slots, self.identity.as_ref()), Arc::clone(&self.environment))
+    pub(crate) async fn session(&self, slots: usize) -> Result<SessionContext> {
+        let mut config = cluster::config(&self.limits, slots, self.identity.as_ref());
+        if self.is_one_machine().await {
+            // What crosses no network is not made smaller for it: that takes more time than it saves.
+            config = config.set_str("ballista.shuffle.compression.codec", "none");
+        }
+        cluster::session(config, Arc::clone(&self.environment))
+    }
+
+    /// Whether every worker is on this machine.
+    async fn is_one_machine(&self) -> bool {
+        let is_here = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.workers.registered_executor_metadata().await.iter().all(|w| is_here(&w.host))
     }
 
     /// The physical plan of `plan`, fit to be cut into tasks.

@@ -106,7 +106,7 @@ impl Runner for ClusterRunner {
         let patience = if self.began.load(Ordering::Relaxed) { PATIENCE_LATER } else { PATIENCE };
         let slots = self.cluster.wait_for_slots(patience).await?;
         self.began.store(true, Ordering::Relaxed);
-        let session = self.cluster.session(slots)?;
+        let session = self.cluster.session(slots).await?;
         let physical = self.cluster.physical(&session, &plan).await?;
         tracing::debug!("`{label}` is given to workers");
         let schema = physical.schema();

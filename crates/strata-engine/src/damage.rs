@@ -15,13 +15,14 @@ const NAMED_MAX: usize = 8;
 pub(crate) fn of_plans(step: &str, error: DataFusionError, plans: &[LogicalPlan]) -> Error {
     let said = error.strip_backtrace();
     let damaged = said.contains("Parquet error") || said.contains("Parquet argument error");
-    match files(plans) {
-        files if damaged && !files.is_empty() => Error::Contract {
+    // A store that fails while a page is read says so through the Parquet reader: what has a class of its own keeps it.
+    match (Error::of_step(step, error), files(plans)) {
+        (Error::Failed { .. }, files) if damaged && !files.is_empty() => Error::Contract {
             step: step.to_owned(),
             message: format!("{} cannot be read: {said}", listed(&files)),
             help: "is the file whole? copy it again from where it came, or leave it out".to_owned(),
         },
-        _ => Error::of_step(step, error),
+        (other, _) => other,
     }
 }
 

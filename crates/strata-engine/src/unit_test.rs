@@ -1,6 +1,5 @@
-//! A pipeline's own tests: given rows go through the same compiler and the same steps as a run's, and what comes out is held
-//! against what
-//! was expected. Never reads a source's files.
+//! A pipeline's own tests: given rows go through the same compiler and the same steps as a run's, and what comes out is held against
+//! what was expected. Never reads a source's files.
 
 use crate::error::{Error, Result};
 use crate::load::Loaded;
@@ -12,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use parquet::arrow::ArrowWriter;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
@@ -39,8 +38,7 @@ pub struct Mismatch {
 }
 
 /// Runs one test of a loaded pipeline; tables between steps go below `work`, an empty folder. Gives what is not as expected.
-/// Errors: as a
-/// run's; `Failed` where a given value does not fit its column.
+/// Errors: as a run's; `Failed` where a given value does not fit its column.
 pub async fn run(loaded: &Loaded, test: &UnitTest, runner: &dyn Runner, work: &Path) -> Result<Vec<Mismatch>> {
     let Some(pipeline) = &loaded.pipeline else { return Err(Error::Invalid(1)) };
     let as_of = match &test.as_of {
@@ -56,20 +54,22 @@ pub async fn run(loaded: &Loaded, test: &UnitTest, runner: &dyn Runner, work: &P
     };
     let key = entity.key.value.as_str();
     let names: BTreeSet<&str> = expected.iter().flat_map(|r| &r.cells).map(|c| c.column.as_str()).filter(|n| *n != key).collect();
-    let names = columns(pipeline, test.entity.as_str(), &names);
-    let node = Node::Columns { entity: test.entity.value.clone(), names };
+    let stands_under = columns(pipeline, test.entity.as_str(), &names);
+    let names: BTreeSet<String> = stands_under.values().cloned().collect();
+    let node = Node::Columns { entity: test.entity.value.clone(), names: names.into_iter().collect() };
     let (_, batches) = trial.rows(&node).await?;
-    let table = Table { key, batches };
+    let table = Table { key, batches, stands_under };
     match &test.expect {
         Expect::One(row) => table.compare_one(row),
         Expect::ByKey(rows) => table.compare(rows),
     }
 }
 
-/// Attributes and segment columns; a segmentation's name is its first column.
-fn columns(pipeline: &Pipeline, entity: &str, names: &BTreeSet<&str>) -> Vec<String> {
+/// The column that each expected name stands for: an attribute, a segment column, or a segmentation, which is its first column.
+fn columns(pipeline: &Pipeline, entity: &str, names: &BTreeSet<&str>) -> BTreeMap<String, String> {
     let own = |n: &str| pipeline.segments.iter().find(|s| s.entity.value == entity && s.name.value == n);
-    names.iter().map(|n| own(n).and_then(|s| s.columns().first().copied()).unwrap_or(n).to_owned()).collect()
+    let column = |n: &str| own(n).and_then(|s| s.columns().first().copied()).unwrap_or(n).to_owned();
+    names.iter().map(|n| ((*n).to_owned(), column(n))).collect()
 }
 
 /// The given rows as files, in place of every source's own.
@@ -180,6 +180,8 @@ fn kind(kind: &DataType) -> String {
 struct Table<'a> {
     key: &'a str,
     batches: Vec<RecordBatch>,
+    /// The column of each expected name.
+    stands_under: BTreeMap<String, String>,
 }
 
 impl Table<'_> {
@@ -207,7 +209,9 @@ impl Table<'_> {
     fn compare(&self, rows: &[Row]) -> Result<Vec<Mismatch>> {
         let mut out = vec![];
         for row in rows {
-            let Some(key) = row.cells.iter().find(|c| c.column.value == self.key) else { continue };
+            let Some(key) = row.cells.iter().find(|c| c.column.value == self.key) else {
+                return Err(lost(&format!("an expected row says no `{}`", self.key)));
+            };
             let wanted = key.text.clone().unwrap_or_default();
             match self.find(&wanted)? {
                 Some((batch, at)) => self.compare_row(batch, at, row, &format!(" of {wanted}"), &mut out)?,
@@ -238,9 +242,8 @@ impl Table<'_> {
     fn compare_row(&self, batch: &RecordBatch, at: usize, row: &Row, whose: &str, out: &mut Vec<Mismatch>) -> Result<()> {
         for cell in row.cells.iter().filter(|c| c.column.value != self.key || whose.is_empty()) {
             let name = cell.column.as_str();
-            // The name of a segmentation is its first column, which stands under its own name.
-            let column = batch.column_by_name(name).or_else(|| (batch.num_columns() == 2).then(|| batch.column(1)));
-            let Some(column) = column else { continue };
+            let column = batch.column_by_name(self.stands_under.get(name).map_or(name, String::as_str));
+            let Some(column) = column else { return Err(lost(&format!("`{name}` was expected and not made"))) };
             let got = scalar(column, at)?;
             if !same(cell, &got) {
                 let expected = cell.text.clone().unwrap_or_else(|| "null".into());
@@ -255,7 +258,12 @@ impl Table<'_> {
 }
 
 fn scalar(column: &dyn Array, row: usize) -> Result<ScalarValue> {
-    ScalarValue::try_from_array(column, row).map_err(|e| Error::Internal { step: "read a result".into(), message: e.to_string() })
+    ScalarValue::try_from_array(column, row).map_err(|e| lost(&e.to_string()))
+}
+
+/// What came out cannot be held against what was expected: that is a mistake of ours, never a test that holds.
+fn lost(message: &str) -> Error {
+    Error::Internal { step: "read a result".into(), message: message.into() }
 }
 
 /// A value as it is written in a pipeline file.

@@ -77,7 +77,7 @@ impl Gather {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.whole_bytes += batch.get_array_memory_size();
+        self.whole_bytes += Packed::whole_bytes(&batch);
         let piece = Packed::of(&batch);
         drop(batch);
         let bytes = piece.bytes();

@@ -2,8 +2,8 @@
 //! as numbers of words. What waits for its bucket to be complete is most of what a run holds. Never loses a bit: what is unpacked is what was packed.
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray};
-use arrow::array::NullBufferBuilder;
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::array::{MutableArrayData, NullBufferBuilder, make_array};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::concat;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -128,9 +128,14 @@ impl Packed {
     pub(crate) fn of(batch: &RecordBatch) -> Self {
         let small = batch.num_rows() < ROWS_MIN;
         let columns: Vec<Column> =
-            batch.columns().iter().map(|c| if small { Column::Whole(Arc::clone(c)) } else { packed(c) }).collect();
+            batch.columns().iter().map(|c| if small { Column::Whole(own(c)) } else { packed(c) }).collect();
         let bytes = columns.iter().map(Column::bytes).sum();
         Self { rows: batch.num_rows(), columns, bytes }
+    }
+
+    /// Bytes that a batch takes when it is not packed; what it is a slice of is not counted.
+    pub(crate) fn whole_bytes(batch: &RecordBatch) -> usize {
+        batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size())).sum()
     }
 
     /// Bytes that it holds.
@@ -183,12 +188,33 @@ fn packed(column: &ArrayRef) -> Column {
         DataType::Utf8 => words(column.as_string()),
         other => of_numbers!(other, T => numbers(column.as_primitive::<T>()), None),
     };
-    found.unwrap_or_else(|| Column::Whole(Arc::clone(column)))
+    found.unwrap_or_else(|| Column::Whole(own(column)))
+}
+
+/// The column in memory of its own: what arrives from an exchange is a slice of a whole message, which it would keep alive.
+fn own(column: &ArrayRef) -> ArrayRef {
+    let data = column.to_data();
+    if data.get_slice_memory_size().is_ok_and(|own| column.get_array_memory_size() <= 2 * own + 1024) {
+        return Arc::clone(column);
+    }
+    let mut copy = MutableArrayData::new(vec![&data], false, data.len());
+    match copy.try_extend(0, 0, data.len()) {
+        Ok(()) => make_array(copy.freeze()),
+        // Only a copy of more than fits an offset fails, which a slice of one array is not.
+        Err(_) => Arc::clone(column),
+    }
+}
+
+/// Which values are null, in memory of its own; None where none is.
+fn own_nulls(nulls: Option<&NullBuffer>) -> Option<NullBuffer> {
+    let nulls = nulls.filter(|n| n.null_count() > 0)?;
+    let bits = Buffer::from_slice_ref(nulls.inner().sliced().as_slice());
+    Some(NullBuffer::new(BooleanBuffer::new(bits, 0, nulls.len())))
 }
 
 /// None where the numbers are too far apart.
 fn numbers<T: ArrowPrimitiveType<Native: Number>>(array: &PrimitiveArray<T>) -> Option<Column> {
-    let nulls = array.nulls().filter(|n| n.null_count() > 0).cloned();
+    let nulls = own_nulls(array.nulls());
     let mut values: Vec<i64> = Vec::with_capacity(array.len());
     for value in array.values() {
         values.push(match value.narrow() {
@@ -248,7 +274,7 @@ fn codes<const STEP: i64>(values: &[i64], base: i64, widest: i64) -> Option<Code
 
 /// None where there are too many different words.
 fn words(array: &StringArray) -> Option<Column> {
-    let nulls = array.nulls().filter(|n| n.null_count() > 0).cloned();
+    let nulls = own_nulls(array.nulls());
     let (mut found, mut codes): (Vec<&str>, Vec<u8>) = (vec![], Vec::with_capacity(array.len()));
     for row in 0..array.len() {
         if nulls.as_ref().is_some_and(|n| n.is_null(row)) {
