@@ -7,19 +7,26 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/strata"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 mkdir -p "$cache"
 
-wanted=tests/oracle/requirements.txt
-shared=../shared/bench/requirements.txt
-stamp=$(cat "$wanted" "$shared" 2>/dev/null | cksum | cut -d' ' -f1)
-venv="$cache/venv-$stamp"
-if [ ! -x "$venv/bin/python" ] || [ ! -f "$venv/.complete" ]; then
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
-  # The comparison with the benchmark's peers runs where they are at hand.
-  [ -f "$shared" ] && "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$shared"
-  touch "$venv/.complete"
-fi
+# A folder of Python packages for each list of requirements: made once, and again when the list changes.
+packages() {
+  local stamp venv
+  stamp=$(cat "$@" 2>/dev/null | cksum | cut -d' ' -f1)
+  venv="$cache/venv-$stamp"
+  if [ ! -x "$venv/bin/python" ] || [ ! -f "$venv/.complete" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    for list in "$@"; do
+      [ -f "$list" ] && "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$list" >&2
+    done
+    touch "$venv/.complete"
+  fi
+  echo "$venv"
+}
+# The comparison with the benchmark's peers runs where they are at hand.
+venv=$(packages tests/oracle/requirements.txt ../shared/bench/requirements.txt)
 export STRATA_TEST_PYTHON="$venv/bin/python"
+readers=$(packages tests/oracle/readers.txt)
+export STRATA_TEST_READERS="$readers/bin/python"
 
 # The servers that tests start and stop themselves: PostgreSQL and an S3.
 source tests/postgres.sh

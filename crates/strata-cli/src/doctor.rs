@@ -1,5 +1,4 @@
-//! `strata doctor`: whether this machine and the places of a pipeline are as a run needs them. Never prints a credential,
-//! never leaves a
+//! `strata doctor`: whether this machine and the places of a pipeline are as a run needs them. Never prints a credential, never leaves a
 //! probe behind.
 
 use crate::args::{Given, Output};

@@ -1,5 +1,4 @@
-//! `strata sql` and `strata preview`: how one thing of a pipeline is made, and its first rows. Never publishes anything, and
-//! never shows
+//! `strata sql` and `strata preview`: how one thing of a pipeline is made, and its first rows. Never publishes anything, and never shows
 //! who somebody is unless that is asked for.
 
 use crate::args::{Given, Output};

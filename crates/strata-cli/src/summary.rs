@@ -35,7 +35,7 @@ pub(crate) fn text(report: &RunReport) -> String {
     let _ = writeln!(out, "\nTables");
     let width = report.outputs.iter().map(|o| o.name.len()).max().unwrap_or(0);
     for o in &report.outputs {
-        let unchanged = if o.path.ends_with(&report.run_id) { "" } else { "  (unchanged)" };
+        let unchanged = if o.run_id == report.run_id { "" } else { "  (unchanged)" };
         let _ = writeln!(out, "  {:<width$}  {:>10} rows  {}{unchanged}", o.name, number(o.rows), o.path);
     }
     let _ = write!(out, "\n{} in {:.1} s, run {}", report.state, report.seconds, report.run_id);

@@ -1,5 +1,4 @@
-//! What the retailer sells and where: products, stores and postal codes.
-//! Never depends on the number of customers or months.
+//! What the retailer sells and where: products, stores and postal codes. Never depends on the number of customers or months.
 
 use crate::dice::{Dice, Table};
 

@@ -1,5 +1,5 @@
-//! What is bought and brought back, day by day.
-//! Never looks at another day than the one asked for and the day that returns come from, so any day can be made alone.
+//! What is bought and brought back, day by day. Never looks at another day than the one asked for and the day that returns come from, so
+//! any day can be made alone.
 
 use crate::dice::{Dice, Table};
 use crate::people::{Person, time_of_day};

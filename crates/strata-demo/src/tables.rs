@@ -1,5 +1,4 @@
-//! The tables as Arrow batches, and their Parquet files.
-//! Never decides a value; it only gives rows their columns.
+//! The tables as Arrow batches, and their Parquet files. Never decides a value; it only gives rows their columns.
 
 use crate::catalog::{CATEGORIES, REGIONS};
 use crate::dice::{Dice, Table};

@@ -1,5 +1,4 @@
-//! Visits to the web shop and the app: what was looked at, put in the cart and bought.
-//! Never makes an event outside its session's day.
+//! Visits to the web shop and the app: what was looked at, put in the cart and bought. Never makes an event outside its session's day.
 
 use crate::dice::{Dice, Table};
 use crate::orders::{PER_DAY, purchases};

@@ -1,5 +1,4 @@
-//! What files hold, as a contract that a source could declare: types, nullability, few-valued texts, keys. Never lists a
-//! value that fewer
+//! What files hold, as a contract that a source could declare: types, nullability, few-valued texts, keys. Never lists a value that fewer
 //! than [`SHOWN_ROWS_MIN`] rows have.
 
 use crate::error::{Error, Result};

@@ -1,5 +1,4 @@
-//! Whether a pipeline's places can be read and written from here, and whether their clocks agree. Never leaves anything
-//! behind, and never
+//! Whether a pipeline's places can be read and written from here, and whether their clocks agree. Never leaves anything behind, and never
 //! says what a credential is.
 
 use crate::load::Loaded;
@@ -10,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
-use strata_publish::PointerTable;
+use strata_publish::{Log, PublishedTable};
 use strata_runtime::clock;
 use strata_runtime::store::{self, Place};
 use strata_spec::Pipeline;
@@ -141,7 +140,7 @@ async fn remote(place: &Place, with_clock: bool) -> Found {
     let head = place.store.head(&path).await.map_err(|e| refused("read", e));
     place.store.delete(&path).await.map_err(|e| refused("cleaned up", e))?;
     let written = head?.last_modified;
-    let table = PointerTable::new(place.store.clone(), place.path.clone());
+    let table = PublishedTable::new(place.store.clone(), place.path.clone(), Log::Pointer);
     let conditional = table.probe_conditional_put(&format!("doctor-{name}")).await;
     conditional.map_err(|e| (e.to_string(), "publish to a store that honours create-if-absent".to_owned()))?;
     let skew = if written < before { written - before } else { (written - after).max(chrono::TimeDelta::zero()) };

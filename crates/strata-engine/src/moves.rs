@@ -1,5 +1,4 @@
-//! Who would move between segments if a pipeline were published: its outputs as they are, beside what it makes now. Never
-//! publishes
+//! Who would move between segments if a pipeline were published: its outputs as they are, beside what it makes now. Never publishes
 //! anything.
 
 use crate::error::{Error, Result};

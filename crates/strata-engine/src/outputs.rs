@@ -6,10 +6,10 @@ use crate::report::MixedSet;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use strata_plan::{Compiled, KeptCuts};
-use strata_publish::{PointerTable, Version, mixed_set};
+use strata_publish::{Log, PublishedTable, Version, mixed_set};
 use strata_runtime::store::{self, Place};
 use strata_spec::Pipeline;
-use strata_spec::pipeline::{Method, Output, RfmMode, Segmentation, WriteFormat};
+use strata_spec::pipeline::{History, Method, Output, RfmMode, Segmentation, WriteFormat};
 
 /// How often a store is probed that does not answer.
 const PROBES_MAX: usize = 5;
@@ -19,7 +19,7 @@ const PROBES_MAX: usize = 5;
 pub struct OutputState {
     /// Output.
     pub name: String,
-    /// Folder of the current version's files; absent before the first run.
+    /// What readers open: the folder of the current version's files, of a Delta table its own; absent before the first run.
     pub path: Option<String>,
     /// Table folder.
     pub table: String,
@@ -37,7 +37,7 @@ pub struct OutputState {
 pub(crate) struct OutputTable {
     pub(crate) name: String,
     pub(crate) place: Place,
-    pub(crate) table: PointerTable,
+    pub(crate) table: PublishedTable,
     pub(crate) current: Option<Version>,
 }
 
@@ -46,7 +46,22 @@ pub(crate) fn format_name(output: &Output) -> &'static str {
     match output.format {
         WriteFormat::Parquet => "parquet",
         WriteFormat::Csv => "csv",
+        WriteFormat::Delta => "delta",
     }
+}
+
+/// What makes versions of an output visible.
+pub(crate) fn log_of(output: &Output) -> Log {
+    match (output.format, output.history.value) {
+        (WriteFormat::Parquet | WriteFormat::Csv, _) => Log::Pointer,
+        (WriteFormat::Delta, History::None) => Log::Delta,
+        (WriteFormat::Delta, History::Snapshot) => Log::DeltaByAsOf,
+    }
+}
+
+/// What readers open: the folder of a run's files, or a Delta table as a whole.
+pub(crate) fn readers_path(output: &Output, place: &Place, folder: &str) -> String {
+    if output.format == WriteFormat::Delta { place.to_string() } else { place.join(folder).to_string() }
 }
 
 /// Opens the table of each output.
@@ -56,7 +71,7 @@ pub(crate) async fn tables(pipeline: &Pipeline) -> Result<Vec<OutputTable>> {
         let name = output.name.value.clone();
         let failed = |message: String| Error::Failed { step: format!("output {name}"), message };
         let place = store::place(&output.to.value).map_err(|e| failed(format!("{e}\n  help: {}", e.help())))?;
-        let table = PointerTable::new(place.store.clone(), place.path.clone());
+        let table = PublishedTable::new(place.store.clone(), place.path.clone(), log_of(output));
         let current = table.current().await.map_err(|e| Error::of_publish(&format!("output {name}"), e))?;
         out.push(OutputTable { name, place, table, current });
     }
@@ -135,7 +150,7 @@ pub async fn outputs(pipeline: &Pipeline) -> Result<(Vec<OutputState>, Option<Mi
         .zip(&pipeline.outputs)
         .map(|(t, output)| OutputState {
             name: t.name.clone(),
-            path: t.current.as_ref().map(|v| t.place.join(&v.folder).to_string()),
+            path: t.current.as_ref().map(|v| readers_path(output, &t.place, &v.folder)),
             table: t.place.to_string(),
             format: format_name(output).to_owned(),
             run_id: t.current.as_ref().map(|v| v.run_id.clone()),

@@ -206,8 +206,11 @@ pub struct OutputReport {
     pub name: String,
     /// Table folder.
     pub table: String,
-    /// Folder of this run's files.
+    /// What readers open: the folder of the files, of a Delta table its own.
     pub path: String,
+    /// The run whose files they are.
+    #[serde(default)]
+    pub run_id: String,
     /// Format.
     pub format: String,
     /// Rows.

@@ -462,7 +462,7 @@ impl Run<'_> {
         let spec = WriteSpec {
             folder: table.place.url(&below),
             format: match output.format {
-                pipeline::WriteFormat::Parquet => WriteFormat::Parquet,
+                pipeline::WriteFormat::Parquet | pipeline::WriteFormat::Delta => WriteFormat::Parquet,
                 pipeline::WriteFormat::Csv => WriteFormat::Csv,
             },
             attempt: format!("a{}", self.report.attempt),
@@ -476,7 +476,8 @@ impl Run<'_> {
         self.report.outputs.push(OutputReport {
             name: name.to_owned(),
             table: table.place.to_string(),
-            path: table.place.join(&below).to_string(),
+            path: outputs::readers_path(&output, &table.place, &below),
+            run_id: run_id.clone(),
             format: format_name(&output).to_owned(),
             rows: manifest.rows.max(0) as u64,
             bytes: manifest.bytes.max(0) as u64,

@@ -395,7 +395,7 @@ fn evaluate(
             Value::Made(_, expr) => Some(expr.clone()),
             Value::Row(row) => {
                 let schema = plan.schema().as_ref().clone();
-                let scope = Scope::of(&schema, Some(&entity.from.value));
+                let scope = Scope::of(&schema, Some(&entity.from.value)).telling_of(declared.iter().cloned());
                 row_value(planner, &row.value, &schema, &scope)
             }
         };

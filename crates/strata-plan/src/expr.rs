@@ -251,12 +251,35 @@ pub(crate) fn explain(sql: &Sql, error: &DataFusionError) -> Diagnostic {
     }
     let text = error.find_root().strip_backtrace();
     let text = text.trim_start_matches("Error during planning: ").trim_start_matches("This feature is not implemented: ");
-    match text.contains("would count in UTC") {
-        true => Diagnostic::error(codes::TIMEZONE, span, text.to_owned())
-            .help("use `hour(ts)`, `isodow(ts)`, `daypart(ts)` or `cast(ts as date)`, which count in the pipeline's time zone"),
-        false => Diagnostic::error(codes::TYPE, span, text.to_owned())
-            .help("`cast(x as double)`, `cast(x as bigint)` or `cast(x as date)` converts"),
+    if text.contains("would count in UTC") {
+        return Diagnostic::error(codes::TIMEZONE, span, text.to_owned())
+            .help("use `hour(ts)`, `isodow(ts)`, `daypart(ts)` or `cast(ts as date)`, which count in the pipeline's time zone");
     }
+    let of_types = |text: String| Diagnostic::error(codes::TYPE, span, text);
+    if let Some((message, help)) = no_such_arguments(text) {
+        return of_types(message).help(help);
+    }
+    let (times, arithmetic) = (text.contains("Timestamp(") || text.contains("Date32"), text.contains("arithmetic expression"));
+    of_types(text.to_owned()).help(match times && arithmetic {
+        true => "`days_since(x)` counts the days up to `as_of`; a time earlier is `x - interval '3 days'`, days between are `cast(x as date) - cast(y as date)`",
+        false => "`cast(x as double)`, `cast(x as bigint)` or `cast(x as date)` converts",
+    })
+}
+
+/// What DataFusion says, at length and as a fault of its own, of a function that does not take what it is given.
+fn no_such_arguments(text: &str) -> Option<(String, String)> {
+    let (_, call) = text.split_once("No function matches the given name and argument types '")?;
+    let (call, rest) = call.split_once('\'')?;
+    let (name, given) = call.strip_suffix(')')?.split_once('(')?;
+    let candidates = rest.split_once("Candidate functions:").map_or("", |(_, list)| list);
+    let lines = candidates.lines().map(|line| line.trim().to_lowercase()).filter(|line| line.starts_with(&name.to_lowercase()));
+    let takes: Vec<String> = lines.map(|line| format!("`{line}`")).collect();
+    let given = if given.is_empty() { "nothing".to_owned() } else { given.replace("Utf8", "a text") };
+    let help = match takes.is_empty() {
+        true => "`cast(x as double)`, `cast(x as bigint)` or `cast(x as date)` converts".to_owned(),
+        false => format!("it takes {}; `cast(x as double)` or `cast(x as bigint)` converts", takes.join(", ")),
+    };
+    Some((format!("`{name}` does not take {given}"), help))
 }
 
 /// Whether the aggregate of no rows is 0 rather than null.

@@ -8,15 +8,33 @@ use crate::scope::Scope;
 use crate::solved::Solved;
 use crate::{Compiled, codes};
 use datafusion::common::{Result, plan_err};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use std::collections::BTreeSet;
 use strata_spec::diagnostic::did_you_mean;
-use strata_spec::pipeline::{Entity, Output, Rows, Select, WriteFormat};
+use strata_spec::pipeline::{Entity, History, Output, Rows, Select, WriteFormat};
 use strata_spec::{Diagnostic, Located, Pipeline};
 
 impl Compiled<'_> {
     /// The rows of an output. Those of a wave, a profile and of every CSV are in key order, so that exports are equal byte for byte.
     pub fn output_plan(&self, output: &Output, solved: &Solved) -> Result<LogicalPlan> {
+        let rows = self.output_rows(output, solved)?;
+        let rows = if output.format == WriteFormat::Delta { in_utc(rows)? } else { rows };
+        if output.history.value == History::Snapshot { self.under_as_of(rows) } else { Ok(rows) }
+    }
+
+    /// Rows with the as-of in front, of a table that holds those of many.
+    fn under_as_of(&self, rows: LogicalPlan) -> Result<LogicalPlan> {
+        const AS_OF: &str = "as_of";
+        if rows.schema().fields().iter().any(|f| f.name().eq_ignore_ascii_case(AS_OF)) {
+            return plan_err!("with `history: snapshot` the table has a column `as_of` of its own: select it by another name");
+        }
+        let at = Some(self.planner.clock.as_of.timestamp_micros());
+        let at = lit(datafusion::common::ScalarValue::TimestampMicrosecond(at, Some("UTC".into()))).alias(AS_OF);
+        let columns: Vec<Expr> = std::iter::once(at).chain(rows.schema().iter().map(Expr::from)).collect();
+        LogicalPlanBuilder::from(rows).project(columns)?.build()
+    }
+
+    fn output_rows(&self, output: &Output, solved: &Solved) -> Result<LogicalPlan> {
         match &output.from {
             Rows::Entity(name) => {
                 let name = name.as_str();
@@ -27,7 +45,7 @@ impl Compiled<'_> {
                 let plan = self.found(entity_rows(&self.planner, self.pipeline, entity, pass, output, &view))?;
                 match output.format {
                     WriteFormat::Csv => sorted(plan, &entity.key.value),
-                    WriteFormat::Parquet => Ok(plan),
+                    WriteFormat::Parquet | WriteFormat::Delta => Ok(plan),
                 }
             }
             Rows::Wave(name) => {
@@ -85,6 +103,22 @@ fn sorted(plan: LogicalPlan, key: &str) -> Result<LogicalPlan> {
         Some(_) => LogicalPlanBuilder::from(plan).sort([ident(key).sort(true, false)])?.build(),
         None => Ok(plan),
     }
+}
+
+/// Rows in which every time stamp says its zone: one without is read as UTC everywhere, and Delta's basic protocol has no other.
+fn in_utc(plan: LogicalPlan) -> Result<LogicalPlan> {
+    use arrow::datatypes::{DataType, TimeUnit};
+    let naive = |t: &DataType| matches!(t, DataType::Timestamp(_, None));
+    if !plan.schema().fields().iter().any(|f| naive(f.data_type())) {
+        return Ok(plan);
+    }
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let column = |(q, f): (Option<&datafusion::common::TableReference>, &arrow::datatypes::FieldRef)| match naive(f.data_type()) {
+        true => datafusion::logical_expr::cast(Expr::from((q, f)), utc.clone()).alias(f.name()),
+        false => Expr::from((q, f)),
+    };
+    let columns: Vec<Expr> = plan.schema().iter().map(column).collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 /// The rows of an entity's output: consented, filtered, selected.

@@ -16,6 +16,8 @@ pub(crate) struct Scope {
     home: Option<String>,
     /// Columns by relation.
     relations: Vec<(String, Vec<String>)>,
+    /// Names that stand for something here and are made later: only to be told of.
+    later: Vec<String>,
 }
 
 /// An unknown name, what to say about it and how to help.
@@ -35,6 +37,12 @@ impl Scope {
             }
         }
         scope
+    }
+
+    /// The same, telling of `names` as well where a name is not known.
+    pub(crate) fn telling_of(mut self, names: impl Iterator<Item = String>) -> Self {
+        self.later = names.collect();
+        self
     }
 
     fn add(&mut self, relation: &str, column: &str) {
@@ -64,13 +72,26 @@ impl Scope {
             return Ok(Expr::CompoundIdentifier(vec![quoted(ident, home), quoted(ident, name)]));
         }
         let elsewhere = self.relations.iter().find(|(_, columns)| columns.contains(name));
-        let names = || self.computed.iter().map(|(n, _)| n).chain(self.home_columns()).map(String::as_str);
+        let computed = self.computed.iter().map(|(n, _)| n);
+        let names = || computed.clone().chain(&self.later).chain(self.home_columns()).map(String::as_str);
         let help = match (elsewhere, did_you_mean(name, names())) {
+            // `"30"`: what other languages write for a text is a name in SQL.
+            _ if ident.quote_style == Some('"') && !is_a_name(name) => {
+                let number = if name.parse::<f64>().is_ok() { format!(", or {name} for the number") } else { String::new() };
+                format!("double quotes name a column: write '{name}' for a text{number}")
+            }
             (Some((relation, _)), _) => format!("write `{relation}.{name}`: columns of another table need its name"),
             (None, Some(near)) => format!("did you mean `{near}`?"),
             (None, None) => {
-                let all: Vec<&str> = names().filter(|n| !n.contains(['#', ':', '.'])).collect();
-                format!("known here are: {}", all.join(", "))
+                let mut all: Vec<&str> = vec![];
+                for name in names().filter(|n| !n.contains(['#', ':', '.'])) {
+                    if !all.contains(&name) {
+                        all.push(name);
+                    }
+                }
+                let quoted = ident.quote_style == Some('"');
+                let text = if quoted { format!("; a text is written '{name}'") } else { String::new() };
+                format!("known here are: {}{text}", all.join(", "))
             }
         };
         Err((ident.clone(), format!("nothing named `{name}` can be seen from here"), help))
@@ -105,6 +126,10 @@ impl Scope {
             |c: &String| Expr::CompoundIdentifier(vec![Ident::with_quote('"', home.clone()), Ident::with_quote('"', c.clone())]);
         (a <= b).then(|| columns[a..=b].iter().map(name).collect())
     }
+}
+
+fn is_a_name(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !text.is_empty()
 }
 
 /// The same place, quoted, so that SQL takes the name as it is written.

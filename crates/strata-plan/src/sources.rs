@@ -24,7 +24,7 @@ pub const AFTER_AS_OF: &str = "after_as_of";
 /// Label of rows that `where`, a null time or a null key leaves out.
 pub const FILTERED: &str = "filtered";
 /// Rows a bucket should hold.
-const ROWS_PER_BUCKET: u64 = 131_072;
+const ROWS_PER_BUCKET: u64 = 262_144;
 /// Buckets at most: more make the pieces of an exchange too small.
 const BUCKETS_MAX: usize = 256;
 

@@ -95,6 +95,45 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// The folder holds a table of another format.
+    #[error(
+        "`{table}` was published with another format: it has a `{found}`, and this output writes a `{wanted}`; give the output another \
+         folder, or remove the table"
+    )]
+    OtherLog {
+        /// Folder of the table.
+        table: String,
+        /// Folder of the log that is there.
+        found: &'static str,
+        /// Folder of the log that is to be written.
+        wanted: &'static str,
+    },
+    /// A Delta table that this version cannot write.
+    #[error("the Delta table `{table}` cannot be written: {why}")]
+    Unsupported {
+        /// Folder of the table.
+        table: String,
+        /// What is in the way, and what to do.
+        why: String,
+    },
+    /// A column that the table cannot have.
+    #[error("the Delta table `{table}` cannot have the column `{column}`: {why}")]
+    Column {
+        /// Folder of the table.
+        table: String,
+        /// The column.
+        column: String,
+        /// What is in the way, and what to do.
+        why: String,
+    },
+    /// Others write the table all the time.
+    #[error("`{table}`: others wrote the next version of the table {tries} times before this run could; run again")]
+    Busy {
+        /// Folder of the table.
+        table: String,
+        /// How often it was tried.
+        tries: usize,
+    },
     /// A receipt that no write task makes.
     #[error(
         "a write task returned something that is no receipt: {detail}; all workers must run the same version: please report it"
@@ -111,7 +150,8 @@ impl Error {
         match self {
             Self::Store { source, .. } | Self::Unknown { source, .. } => store_kind(source),
             Self::Unconditional { .. } | Self::Name { .. } => Kind::Invalid,
-            Self::Conflict { .. } | Self::RunReused { .. } => Kind::Conflict,
+            Self::OtherLog { .. } | Self::Unsupported { .. } | Self::Column { .. } => Kind::Invalid,
+            Self::Conflict { .. } | Self::RunReused { .. } | Self::Busy { .. } => Kind::Conflict,
             Self::FileMissing { .. } => Kind::Unavailable,
             Self::Damaged { .. } | Self::Receipt { .. } => Kind::Internal,
         }

@@ -26,11 +26,14 @@ impl Stopwatch {
     }
 }
 
-/// A new run id: the time to the second and eight random hex digits, e.g. `20260101T063000-9f3c21aa`. Sorts by time.
+/// A new run id: the time to the second, three hex digits of the millisecond and five of chance, e.g. `20260101T063000-1f3c21aa`. Sorts by
+/// time: which of two outputs is of the newer run is told by it.
 #[expect(clippy::disallowed_methods, reason = "the one place that makes run ids")]
 pub fn run_id() -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
-    format!("{}-{}", now().format("%Y%m%dT%H%M%S"), &random[..8])
+    let now = now();
+    // A leap second has up to 2,000 milliseconds, which fit three digits as well.
+    format!("{}-{:03x}{}", now.format("%Y%m%dT%H%M%S"), now.timestamp_subsec_millis(), &random[..5])
 }
 
 /// Whether a name has the form of what [`run_id`] makes.
@@ -61,5 +64,14 @@ mod tests {
         ] {
             assert!(!is_run_id(other), "{other}");
         }
+    }
+
+    #[test]
+    fn run_ids_of_one_second_sort_by_time() {
+        let (first, from) = (run_id(), now());
+        while now() < from + chrono::TimeDelta::milliseconds(1) {
+            std::thread::yield_now();
+        }
+        assert!(first < run_id());
     }
 }

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use std::collections::{HashMap, HashSet};
-use strata_publish::{PointerTable, Version};
+use strata_publish::{Log, PublishedTable, Version};
 
 /// Something that a run left behind.
 #[derive(Debug, Clone)]
@@ -88,15 +88,16 @@ pub async fn unlisted(table: &Place) -> Result<Vec<Leftover>, Error> {
         }
     }
     // INVARIANT: the log is read after the folders: what was published in between is listed.
-    let log = PointerTable::new(table.store.clone(), table.path.clone());
-    let versions: HashMap<String, Version> = log.versions().await?.into_iter().map(|v| (v.folder.clone(), v)).collect();
+    let of = |log| PublishedTable::new(table.store.clone(), table.path.clone(), log);
+    let (published, delta) = (of(Log::Pointer), of(Log::Delta).versions().await?);
+    let versions: HashMap<String, Version> = published.versions().await?.into_iter().chain(delta).map(|v| (v.folder.clone(), v)).collect();
     let mut out = vec![];
     for (run_id, objects) in found {
         let place = runs.join(&run_id);
         let (objects, what) = match versions.get(&format!("runs/{run_id}")) {
             None => (objects, What::Unpublished),
             Some(version) => {
-                let listed: HashSet<String> = log.manifest(version).await?.files.into_iter().map(|f| f.path).collect();
+                let listed: HashSet<String> = published.manifest(version).await?.files.into_iter().map(|f| f.path).collect();
                 let is_beside =
                     |o: &ObjectMeta| o.location.filename().is_some_and(|n| n.starts_with("part-") && !listed.contains(n));
                 let beside: Vec<ObjectMeta> = objects.into_iter().filter(is_beside).collect();

@@ -1,5 +1,4 @@
-//! What is wrong with the user's file, said so that a stranger can mend it.
-//! Never prints; the command line renders these.
+//! What is wrong with the user's file, said so that a stranger can mend it. Never prints; the command line renders these.
 
 use crate::similar;
 use crate::text::Span;

@@ -684,6 +684,18 @@ pub enum WriteFormat {
     Parquet,
     /// CSV behind the atomic pointer.
     Csv,
+    /// A Delta table.
+    Delta,
+}
+
+/// What an output keeps of earlier runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum History {
+    /// The newest rows take the place of all before them.
+    #[default]
+    None,
+    /// The rows of each as-of stay, under a column `as_of`; a run at the same as-of takes their place.
+    Snapshot,
 }
 
 /// `outputs:` one declared table.
@@ -695,6 +707,8 @@ pub struct Output {
     pub to: Name,
     /// `format:`
     pub format: WriteFormat,
+    /// `history:`
+    pub history: Located<History>,
     /// What the rows are.
     pub from: Rows,
     /// `select:` as written.
@@ -714,7 +728,7 @@ pub struct Output {
 pub struct OutputPlanned {
     /// `format:`; `Output::format` means nothing then.
     pub format: Option<String>,
-    /// `history:` `snapshot` or `scd2`.
+    /// `history:` `scd2`.
     pub history: Option<String>,
     /// `changes_only:`
     pub changes_only: Option<bool>,

@@ -162,6 +162,11 @@ pub fn python() -> String {
     setting("STRATA_TEST_PYTHON").unwrap_or_else(|| panic!("no Python with DuckDB; run the tests by tests/run.sh"))
 }
 
+/// The Python that tests/run.sh installed readers of Delta tables into.
+pub fn readers_python() -> String {
+    setting("STRATA_TEST_READERS").unwrap_or_else(|| panic!("no Python with readers of Delta; run the tests by tests/run.sh"))
+}
+
 /// Runs a script; fails with what it said unless it exits with 0.
 pub fn run_python(args: &[&str]) {
     let done = Command::new(python()).args(args).output().unwrap_or_else(|e| panic!("{e}"));

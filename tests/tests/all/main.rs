@@ -4,6 +4,7 @@ mod c360;
 mod cases;
 mod cluster;
 mod damaged;
+mod delta;
 mod faults;
 mod fuzz;
 mod hostile;

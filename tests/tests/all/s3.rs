@@ -8,7 +8,7 @@ use strata_demo::{Size, generate};
 use strata_engine::load::LoadOptions;
 use strata_engine::progress::Silent;
 use strata_engine::{InProcessRunner, RunOptions};
-use strata_publish::{Error, Kind, Manifest, PointerTable, Version};
+use strata_publish::{Error, Kind, Log, Manifest, PublishedTable, Version};
 use strata_runtime::Limits;
 use strata_runtime::store::{self, Place, S3Options};
 use strata_testkit::fault_proxy::{FaultProxy, Faults};
@@ -203,8 +203,8 @@ fn impatient() -> S3Options {
     }
 }
 
-fn table(place: &Place) -> PointerTable {
-    PointerTable::new(place.store.clone(), place.path.clone())
+fn table(place: &Place) -> PublishedTable {
+    PublishedTable::new(place.store.clone(), place.path.clone(), Log::Pointer)
 }
 
 /// A run's manifest with one file, which is there.
@@ -246,7 +246,7 @@ fn of_twenty_committers_on_one_version_one_wins() {
 }
 
 /// Publishes, as a caller does that was told to try again.
-async fn persistently(table: &PointerTable, manifest: &Manifest) -> Version {
+async fn persistently(table: &PublishedTable, manifest: &Manifest) -> Version {
     for _ in 0..40 {
         let ended = match table.begin().await {
             Ok(base) => table.commit(&base, manifest).await,

@@ -1,6 +1,5 @@
-//! The verbs for writing pipelines, as their users meet them: check, test, sql, preview, diff, fmt, show, contract, doctor.
-//! Never a run that
-//! publishes where none is asked for.
+//! The verbs for writing pipelines, as their users meet them: check, test, sql, preview, diff, fmt, show, contract, doctor. Never a run
+//! that publishes where none is asked for.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! The pointer protocol on the local file system, with real threads. Never relies on which committer wins.
+//! The publish protocol on the local file system, with real threads. Never relies on which committer wins.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use strata_publish::{ContentHash, Error, Manifest, PointerTable, Receipt};
+use strata_publish::{ContentHash, Error, Log, Manifest, PublishedTable, Receipt};
 
-async fn publish(store: Arc<dyn ObjectStore>, run_id: String) -> Result<u64, Error> {
-    let table = PointerTable::new(Arc::clone(&store), Path::from("t"));
+async fn publish(store: Arc<dyn ObjectStore>, log: Log, run_id: String) -> Result<u64, Error> {
+    let table = PublishedTable::new(Arc::clone(&store), Path::from("t"), log);
     let file = table.run_folder(&run_id)?.join("part-a-00000.parquet");
     store.put(&file, PutPayload::from_static(b"rows")).await.unwrap();
     let receipt =
@@ -27,18 +27,23 @@ async fn publish(store: Arc<dyn ObjectStore>, run_id: String) -> Result<u64, Err
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twelve_runs_race_and_each_gets_its_own_version() {
+    race(Log::Pointer, 1..=12).await;
+    race(Log::Delta, 0..=11).await;
+}
+
+async fn race(log: Log, expected: std::ops::RangeInclusive<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-    let table = PointerTable::new(Arc::clone(&store), Path::from("t"));
+    let table = PublishedTable::new(Arc::clone(&store), Path::from("t"), log);
     table.probe_conditional_put("p1").await.unwrap();
     assert_eq!(table.current().await.unwrap(), None);
-    let racing: Vec<_> = (0..12).map(|run| tokio::spawn(publish(Arc::clone(&store), format!("r{run}")))).collect();
+    let racing: Vec<_> = (0..12).map(|run| tokio::spawn(publish(Arc::clone(&store), log, format!("r{run}")))).collect();
     let mut seqs = Vec::new();
     for run in racing {
         seqs.push(run.await.unwrap().unwrap());
     }
     seqs.sort_unstable();
-    assert_eq!(seqs, (1..=12).collect::<Vec<_>>());
+    assert_eq!(seqs, expected.collect::<Vec<_>>());
     let versions = table.versions().await.unwrap();
     assert_eq!(table.current().await.unwrap().as_ref(), versions.last());
     for version in &versions {
@@ -49,5 +54,5 @@ async fn twelve_runs_race_and_each_gets_its_own_version() {
             assert!(on_disk.join(name).is_file(), "{name}");
         }
     }
-    assert_eq!(publish(store, "r5".into()).await.unwrap(), versions.iter().find(|v| v.run_id == "r5").unwrap().seq);
+    assert_eq!(publish(store, log, "r5".into()).await.unwrap(), versions.iter().find(|v| v.run_id == "r5").unwrap().seq);
 }

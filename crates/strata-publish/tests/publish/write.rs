@@ -26,7 +26,7 @@ use datafusion::prelude::col;
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use strata_operators::write::{WriteCompression, WriteFormat, WriteNode, WriteSpec};
-use strata_publish::{Kind, Manifest, PointerTable, Receipt, WriteExec, WritePlanner, decode_write, encode_write, stored_schema};
+use strata_publish::{Kind, Log, Manifest, PublishedTable, Receipt, WriteExec, WritePlanner, decode_write, encode_write, stored_schema};
 use tokio::sync::Notify;
 
 fn spec(folder: &FsPath, format: WriteFormat) -> WriteSpec {
@@ -372,7 +372,7 @@ async fn receipts_become_a_published_table() {
     assert_eq!(metric("bytes_written"), receipts.iter().map(|receipt| receipt.bytes).sum::<i64>());
     let manifest = Manifest::new("c360", "r1", "2025-01-01", &schema, receipts).unwrap();
     let store = object_store::local::LocalFileSystem::new_with_prefix(folder.path()).unwrap();
-    let table = PointerTable::new(Arc::new(store), object_store::path::Path::default());
+    let table = PublishedTable::new(Arc::new(store), object_store::path::Path::default(), Log::Pointer);
     let version = table.commit(&table.begin().await.unwrap(), &manifest).await.unwrap();
     assert_eq!((version.seq, version.rows), (1, 1_000));
     fs::remove_file(folder.path().join("runs/r1").join(&manifest.files[0].path)).unwrap();
@@ -391,7 +391,7 @@ async fn a_task_that_was_overtaken_leaves_no_file_beside_a_published_table() {
     let schema = stored_schema(&all.schema()).unwrap();
     let manifest = Manifest::new("c360", "r1", "2025-01-01", &schema, receipts).unwrap();
     let store = object_store::local::LocalFileSystem::new_with_prefix(folder.path()).unwrap();
-    let table = PointerTable::new(Arc::new(store), object_store::path::Path::default());
+    let table = PublishedTable::new(Arc::new(store), object_store::path::Path::default(), Log::Pointer);
     table.commit(&table.begin().await.unwrap(), &manifest).await.unwrap();
     let published = run_files(folder.path());
     let overtaken = written(attempt("a1")).await.unwrap_err();

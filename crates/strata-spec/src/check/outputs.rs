@@ -3,7 +3,7 @@
 use super::World;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::pipeline::{Output, Rows, Select};
+use crate::pipeline::{History, Output, Rows, Select, WriteFormat};
 use crate::problems::{Problems, shown};
 use crate::similar::nearest;
 use crate::text::{Located, Span};
@@ -18,6 +18,7 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
             selected(world, output, entity.as_deref(), item, problems);
         }
         not_a_folder(output, problems);
+        history(output, problems);
         let place = output.to.value.trim_end_matches('/');
         if let Some((first, span)) = places.get(place).filter(|_| !place.is_empty()) {
             let message = format!("outputs `{}` and `{}` write to one place", shown(first), shown(&output.name.value));
@@ -26,6 +27,15 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
         } else {
             places.insert(place, (&output.name.value, output.name.span));
         }
+    }
+}
+
+/// Only a Delta table holds rows of many runs beside one another.
+fn history(output: &Output, problems: &mut Problems) {
+    if output.history.value == History::Snapshot && output.format != WriteFormat::Delta {
+        let message = format!("output `{}` keeps a history, and its files are no Delta table", shown(&output.name.value));
+        let help = "write `format: delta`; the runs of a plain table stay in `runs/` of its folder until you remove them";
+        problems.add(Diagnostic::error(codes::BAD_VALUE, output.history.span, message).help(help));
     }
 }
 
@@ -45,7 +55,7 @@ fn not_a_folder(output: &Output, problems: &mut Problems) {
         "hides a part of the path in percent codes"
     } else if own.split('/').skip_while(|part| matches!(*part, "" | "." | "..")).any(|part| part == "..") {
         "goes down and up again"
-    } else if own.split('/').any(|part| matches!(part, "_pointer" | ".strata")) || own.trim_end_matches('/').ends_with("/runs") {
+    } else if own.split('/').any(|part| matches!(part, "_pointer" | "_delta_log" | ".strata")) || own.trim_end_matches('/').ends_with("/runs") {
         "is a folder that Strata keeps for itself"
     } else {
         return;

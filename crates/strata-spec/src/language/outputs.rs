@@ -3,19 +3,19 @@
 use super::sources::{CLASSES, OUTPUT_FORMATS};
 use super::{Form, Key, Shape, at_least, key, word, words};
 
-const HISTORY: &str = "each run writes the whole table: keep old runs, or compare two of them outside";
+const HISTORY: &str = "each run writes the whole table: `history: snapshot` keeps the rows of every as-of";
 const CLASS: Form = word(CLASSES);
 
 const TO: Key = key("to", Form::Text, "The folder; `{name}` stands for the output's name.");
-const FORMAT: Key = key("format", OUTPUT_FORMATS, "The format of the files; Parquet if absent.");
+const FORMAT: Key = key("format", OUTPUT_FORMATS, "The table's format; Delta if absent.");
 const PURPOSE: Key = key("purpose", Form::Text, "Only people who consented to it.");
 const CLASSES_KEY: Key =
     key("classes", Form::Either(&[CLASS, Form::List(&CLASS)]), "Classes of personal columns that it may hold.");
 const WHERE: Key = key("where", Form::Sql, "Who is in it.");
 const HISTORY_KEY: Key = key(
     "history",
-    words(&["none"], &["snapshot", "scd2"], HISTORY),
-    "`none`: the newest table; `snapshot`: one a run; `scd2`: from when to when a row held.",
+    words(&["none", "snapshot"], &["scd2"], HISTORY),
+    "`none`: the newest table; `snapshot`: the rows of every as-of, in a column `as_of`; `scd2`: from when to when a row held.",
 );
 const CHANGES: Key = key("changes_only", Form::Flag, "Only rows that are not as they were in the last run.").later(HISTORY);
 const MIN_CELL: Key =

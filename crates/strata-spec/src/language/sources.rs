@@ -211,4 +211,4 @@ pub(crate) static TABLE: Shape = Shape::new(
 
 /// Formats that outputs can have later.
 pub(crate) const OUTPUT_FORMATS: Form =
-    words(&["parquet", "csv"], &["delta", "iceberg", "jsonl", "xlsx", "postgres"], "write `format: parquet` or `format: csv`");
+    words(&["delta", "parquet", "csv"], &["iceberg", "jsonl", "xlsx", "postgres"], "write `format: delta`, `parquet` or `csv`");

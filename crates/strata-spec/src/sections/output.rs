@@ -4,7 +4,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::language::outputs as language;
-use crate::pipeline::{Class, Output, OutputPlanned, Rows, Select, WriteFormat};
+use crate::pipeline::{Class, History, Output, OutputPlanned, Rows, Select, WriteFormat};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::sections::column::CLASSES;
@@ -27,6 +27,7 @@ pub(crate) struct RowNames<'a> {
 struct Common {
     to: Option<Name>,
     format: Option<WriteFormat>,
+    history: Option<Located<History>>,
     purpose: Option<Name>,
     classes: Option<Vec<Class>>,
     filter: Option<Sql>,
@@ -68,24 +69,28 @@ fn common(f: &mut Fields) -> Common {
     let formats = [
         ("parquet", (WriteFormat::Parquet, None)),
         ("csv", (WriteFormat::Csv, None)),
-        ("delta", (WriteFormat::Parquet, Some("delta"))),
+        ("delta", (WriteFormat::Delta, None)),
         ("iceberg", (WriteFormat::Parquet, Some("iceberg"))),
         ("jsonl", (WriteFormat::Parquet, Some("jsonl"))),
         ("xlsx", (WriteFormat::Parquet, Some("xlsx"))),
         ("postgres", (WriteFormat::Parquet, Some("postgres"))),
     ];
     let format = f.word("format", &formats);
-    let histories = [("none", None), ("snapshot", Some("snapshot")), ("scd2", Some("scd2"))];
+    let histories =
+        [("none", (History::None, None)), ("snapshot", (History::Snapshot, None)), ("scd2", (History::None, Some("scd2")))];
+    let span = f.value_span("history");
+    let history = f.word("history", &histories);
     let publishes = [("together", "together"), ("per_table", "per_table")];
     Common {
         to: f.name("to"),
         format: format.map(|(format, _)| format),
+        history: history.map(|(history, _)| Located::new(history, span)),
         purpose: f.name("purpose"),
         classes: f.take("classes").map(|n| classes(n, f.p)),
         filter: f.sql("where"),
         planned: OutputPlanned {
             format: format.and_then(|(_, planned)| planned).map(str::to_owned),
-            history: f.word("history", &histories).flatten().map(str::to_owned),
+            history: history.and_then(|(_, planned)| planned).map(str::to_owned),
             changes_only: f.flag("changes_only"),
             min_cell: f.whole("min_cell", 1..=u64::MAX),
             drop: f.take("drop").map(|n| read::names(n, "`drop`", f.p)),
@@ -136,7 +141,8 @@ fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Pro
     Some(Output {
         name: name.clone(),
         to,
-        format: own.format.or(defaults.format).unwrap_or(WriteFormat::Parquet),
+        format: own.format.or(defaults.format).unwrap_or(WriteFormat::Delta),
+        history: own.history.or_else(|| defaults.history.clone()).unwrap_or_else(|| Located::new(History::None, name.span)),
         from,
         select,
         purpose: own.purpose.or_else(|| defaults.purpose.clone()),
