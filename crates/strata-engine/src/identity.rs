@@ -109,7 +109,7 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
         }
         PlannedStep::Wave(name) => {
             let (Some(wave), Some(panel)) = (pipeline.wave(name), &pipeline.panel) else { return Ok(Parts::default()) };
-            let mut plans = vec![compiled.waterfall(solved)?.counts, compiled.strata(wave, solved)?];
+            let mut plans = vec![compiled.waterfall(wave, solved)?.counts];
             for margin in wave.weights.iter().flat_map(|w| &w.rake) {
                 plans.push(compiled.margin(wave, &margin.value, solved)?);
             }

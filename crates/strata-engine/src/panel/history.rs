@@ -1,0 +1,58 @@
+//! What a wave sees of earlier ones: whether they are published, who of them stays, and why others do not. Never reads a wave that this run
+//! draws anew.
+
+use super::broken;
+use crate::error::Result;
+use crate::report::OverlapReport;
+use crate::run::Run;
+use crate::solve::integer;
+use strata_spec::pipeline::{Rows, Wave};
+
+/// Errors: `Contract` if a wave that this one looks back at is not published, or is drawn by the same run.
+pub(super) fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> {
+    let pipeline = run.compiled.pipeline();
+    for name in wave.further.not_in.iter().chain(&wave.further.after) {
+        let also = pipeline.outputs.iter().find(|o| matches!(&o.from, Rows::Wave(w) if w.value == name.value));
+        if let Some(output) = also {
+            let message = format!(
+                "`{}` looks back at `{}`, which the output `{}` draws anew in the same run",
+                wave.name.value, name.value, output.name.value
+            );
+            return Err(broken(step, message, "publish one wave a run: `from: panel.${vars.wave}`, and `-p wave=…`"));
+        }
+        let published = run.compiled.published_wave(&name.value).is_some_and(|t| !t.files.is_empty());
+        if !published {
+            let message = format!("`{}` looks back at `{}`, which is not published where `state` says", wave.name.value, name.value);
+            return Err(broken(step, message, "run that wave first, into the folder that `state` names, as Parquet"));
+        }
+    }
+    Ok(())
+}
+
+/// How many of each earlier wave are drawn again, and why the others are not.
+pub(super) async fn overlaps(run: &mut Run<'_>, step: &str, wave: &Wave) -> Result<Vec<OverlapReport>> {
+    let mut out = vec![];
+    let mut names: Vec<String> = wave.further.after.iter().chain(&wave.further.not_in).map(|n| n.value.clone()).collect();
+    names.dedup();
+    for before in names {
+        let plans = run.planned(step, run.compiled.overlap(wave, &before, &run.solved))?;
+        let counts = run.collect(step, plans.failing).await?;
+        let mut lost: Vec<(String, u64)> = plans.rules.iter().map(|r| (r.clone(), 0)).collect();
+        let (mut people, mut due) = (0, 0);
+        for batch in &counts {
+            for row in 0..batch.num_rows() {
+                let one = std::slice::from_ref(batch);
+                let (rule, rows) = (integer(one, 0, row), integer(one, 1, row).max(0) as u64);
+                people += rows;
+                match usize::try_from(rule).ok().and_then(|i| lost.get_mut(i)) {
+                    Some((_, n)) => *n += rows,
+                    None => due += rows,
+                }
+            }
+        }
+        let both = super::draw::one_count(&run.collect(step, plans.both).await?);
+        lost.retain(|(_, n)| *n > 0);
+        out.push(OverlapReport { before, people, due, both, lost });
+    }
+    Ok(out)
+}
