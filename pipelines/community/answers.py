@@ -31,6 +31,8 @@ def main(work, wave, day):
     start = dt.datetime.fromisoformat(day) + dt.timedelta(hours=15)
     fieldwork, invites = [], []
     for row in panelists(work, wave):
+        if row["reserve_rank"]:
+            continue  # asked only where others cannot be reached: never here
         h, activity = row["household_id"], row["activity"]
         luck = chance("answer", wave, h)
         rate = ANSWERS[activity] * (1.0 if row["age_band"] != "19-24" else 0.7)

@@ -208,7 +208,8 @@ fn said(r: &ReturnReport) -> String {
         let mut table = vec![["cell", "invited", "answers", "one stands for", "group"].map(str::to_owned).to_vec()];
         for c in &r.cells {
             let group = (c.group + 1).to_string();
-            table.push(vec![c.cell.clone(), summary::number(c.invited), summary::number(c.answers), format!("{:.3}", c.factor), group]);
+            let counts = [c.invited, c.answers].map(summary::number);
+            table.push(std::iter::once(c.cell.clone()).chain(counts).chain([format!("{:.3}", c.factor), group]).collect());
         }
         summary::grid(&mut out, &table);
     }

@@ -46,7 +46,8 @@ fn rows(out: &mut String, report: &RunReport) {
     let head = ["rows of", "in files", "used", "duplicates", "quarantined", "filtered", "after as-of"];
     let mut table: Vec<Vec<String>> = vec![head.iter().map(|h| (*h).to_owned()).collect()];
     for s in &report.sources {
-        let mut row = vec![s.source.clone(), number(s.in_files)];
+        let name = s.source.strip_prefix("__wave_").map(|w| format!("published wave {w}"));
+        let mut row = vec![name.unwrap_or_else(|| s.source.clone()), number(s.in_files)];
         match s.read {
             true => row.extend([s.used, s.deduplicated, s.quarantined, s.filtered, s.after_as_of].map(number)),
             false => row.extend(["not needed", "", "", "", ""].map(str::to_owned)),

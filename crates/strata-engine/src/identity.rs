@@ -140,7 +140,7 @@ fn stand_in(table: &PinnedTable, made_by: Option<&String>) -> PinnedTable {
 }
 
 /// A text form of settings without the places in the pipeline file: moving a line changes nothing.
-fn without_places(text: &str) -> String {
+pub(crate) fn without_places(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((at, open, close)) = [("Span {", '}'), ("line_starts: [", ']')]

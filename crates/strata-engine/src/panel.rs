@@ -2,7 +2,7 @@
 
 mod allocation;
 mod draw;
-mod history;
+pub(crate) mod history;
 mod quotas;
 pub(crate) mod raking;
 
@@ -58,7 +58,7 @@ pub(crate) async fn wave(run: &mut Run<'_>, name: &str) -> Result<String> {
 
 /// Counts who is eligible and allocates the wave, without drawing anybody. Errors: as the step's.
 pub(crate) async fn planned(run: &mut Run<'_>, step: &str, wave: &Wave) -> Result<WaveReport> {
-    history::check(run, step, wave)?;
+    history::check(run, step, wave).await?;
     let mut report = WaveReport { wave: wave.name.value.clone(), ..Default::default() };
     let strata = eligibility(run, step, wave, &mut report).await?;
     let base = match wave.sample_of {

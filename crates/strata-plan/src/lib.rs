@@ -295,8 +295,7 @@ impl Compiled<'_> {
             if matches!(&output.from, Rows::Entity(e) if e.value == entity.name.value) {
                 let _ = outputs::entity_rows(&self.planner, self.pipeline, entity, pass, output, &view);
             }
-            let of_panel = self.pipeline.panel.as_ref().is_some_and(|p| p.entity.value == entity.name.value);
-            if of_panel && self.planner.found().iter().all(|d| d.severity != Severity::Error) {
+            if self.pipeline.panel.as_ref().is_some_and(|p| p.entity.value == entity.name.value) {
                 self.check_wave_output(entity, pass, output, &view);
             }
         }

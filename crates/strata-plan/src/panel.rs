@@ -131,6 +131,14 @@ impl Rules {
 pub(crate) fn check(planner: &Planner, pipeline: &Pipeline, panel: &Panel, view: &LogicalPlan) {
     let schema = view.schema().as_ref();
     let scope = Scope::of(schema, None);
+    for name in &panel.exclude {
+        let kind = schema.field_with_unqualified_name(&name.value).map(|f| f.data_type().clone());
+        if let Some(kind) = kind.ok().filter(|k| *k != DataType::Boolean) {
+            let message = format!("`{}` is {kind}: who is excluded is said by what is true or false", name.value);
+            let help = format!("write a segment of them, such as `left_out: {{where: {} = 'value'}}`, and exclude that", name.value);
+            planner.report(Diagnostic::error(crate::codes::TYPE, name.span, message).help(help));
+        }
+    }
     rules(planner, pipeline, panel, None, schema);
     for wave in &panel.waves {
         rules(planner, pipeline, panel, Some(&wave.name.value), schema);

@@ -2,14 +2,24 @@
 //! draws anew.
 
 use super::broken;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::identity::without_places;
 use crate::report::OverlapReport;
 use crate::run::Run;
 use crate::solve::integer;
+use crate::solved_wire::hex;
+use sha2::{Digest, Sha256};
+use strata_publish::PointerTable;
+use strata_runtime::store;
 use strata_spec::pipeline::{Rows, Wave};
 
+/// Where a published wave keeps the digest of its settings, in its manifest.
+pub(crate) fn kept_name(wave: &str) -> String {
+    format!("wave:{wave}")
+}
+
 /// Errors: `Contract` if a wave that this one looks back at is not published, or is drawn by the same run.
-pub(super) fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> {
+pub(super) async fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> {
     let pipeline = run.compiled.pipeline();
     for name in wave.further.not_in.iter().chain(&wave.further.after) {
         let also = pipeline.outputs.iter().find(|o| matches!(&o.from, Rows::Wave(w) if w.value == name.value));
@@ -25,8 +35,33 @@ pub(super) fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> {
             let message = format!("`{}` looks back at `{}`, which is not published where `state` says", wave.name.value, name.value);
             return Err(broken(step, message, "run that wave first, into the folder that `state` names, as Parquet"));
         }
+        let drawn_by = published_definition(run, step, &name.value).await?;
+        let now = pipeline.wave(&name.value).map(definition);
+        if drawn_by.is_some() && drawn_by != now {
+            let message = format!("`{}` was drawn by other settings than the file has now, and `{}` looks back at it", name.value, wave.name.value);
+            return Err(broken(step, message, "put its settings back, or run that wave again before this one"));
+        }
     }
     Ok(())
+}
+
+/// Digest of what decides who is drawn for a wave, weights apart: kept with what is published of it.
+pub(crate) fn definition(wave: &Wave) -> String {
+    let drawn = Wave { weights: None, ..wave.clone() };
+    hex(&Sha256::digest(without_places(&format!("{drawn:?}")).as_bytes()))
+}
+
+/// The digest that a published wave was drawn by; `None` if it says none.
+async fn published_definition(run: &Run<'_>, step: &str, wave: &str) -> Result<Option<String>> {
+    let pipeline = run.compiled.pipeline();
+    let source = pipeline.sources.iter().find(|s| s.name.value == format!("__wave_{wave}"));
+    let Some(source) = source else { return Ok(None) };
+    let failed = |message: String| Error::Failed { step: step.to_owned(), message };
+    let place = store::place(&source.path.value).map_err(|e| failed(e.to_string()))?;
+    let table = PointerTable::new(place.store.clone(), place.path.clone());
+    let Some(version) = table.current().await.map_err(|e| Error::of_publish(step, e))? else { return Ok(None) };
+    let manifest = table.manifest(&version).await.map_err(|e| Error::of_publish(step, e))?;
+    Ok(manifest.kept.get(&kept_name(wave)).and_then(|v| v.as_str()).map(str::to_owned))
 }
 
 /// How many of each earlier wave are drawn again, and why the others are not.

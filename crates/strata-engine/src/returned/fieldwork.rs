@@ -135,6 +135,7 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
     let kind = entity.and_then(|e| run.compiled.key_type(&e.name.value));
     let mut declared = vec![(DISPOSITION, ColumnKind::String)];
     declared.extend(kind.as_ref().and_then(of_type).map(|k| (key.as_str(), k)));
+    declared.extend(returned.measures.iter().map(|m| (m.as_str(), ColumnKind::Double)));
     let pinned = pin::pin_declared(file, &declared).await.map_err(|e| Error::Failed { step: step.to_owned(), message: e })?;
     let names: Vec<String> = pinned.schema.fields().iter().map(|f| f.name().clone()).collect();
     for needed in [key.as_str(), DISPOSITION].into_iter().chain(returned.measures.iter().map(String::as_str)) {

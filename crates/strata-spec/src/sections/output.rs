@@ -217,7 +217,7 @@ fn rows(from: &Name, names: &RowNames, problems: &mut Problems) -> Rows {
         let help = problems.known_help(part, "parts of a wave", &WavePart::NAMES.map(|(name, _)| name));
         let message = format!("a wave has no part `{}`", shown(part));
         problems.add(Diagnostic::error(codes::UNKNOWN_ROWS, from.span, message).help(help));
-        return Rows::Wave(wave);
+        return Rows::WavePart(wave, WavePart::Eligibility);
     }
     if from.value == "panel" {
         problems.add(
