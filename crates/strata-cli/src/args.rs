@@ -82,6 +82,51 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "N", default_value_t = 0, num_args = 0..=1, default_missing_value = "10")]
         keys: usize,
     },
+    /// Shows what a wave of the panel would be: who is eligible and why others are not, how many each stratum gives, what to expect.
+    #[command(after_help = "Example: strata draw shop --wave spring --dry-run --what-if rest=20d --what-if 'adult=age >= 21'")]
+    Draw {
+        /// Pipeline and variables.
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// Which wave; all of them if absent.
+        #[arg(long)]
+        wave: Option<String>,
+        /// Draws nobody and writes nothing: `strata run` draws.
+        #[arg(long, required = true)]
+        dry_run: bool,
+        /// Changes a setting of `fatigue`, `sample`, or a rule of `members`, and shows both.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+        what_if: Vec<(String, String)>,
+    },
+    /// Weighs the answers that came back from a wave, and says how measures moved since the wave before.
+    #[command(after_help = "Example: strata weights shop --wave spring --fieldwork answers.csv --measure satisfaction --by lifecycle \
+        --out spring.csv\n\nThe file holds the entity key, `disposition` (complete, refused, no_answer, ineligible, unknown) and answers.")]
+    Weights {
+        /// Pipeline and variables.
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// Which wave.
+        #[arg(long)]
+        wave: String,
+        /// What came back: CSV or Parquet.
+        #[arg(long)]
+        fieldwork: String,
+        /// The weights of an earlier wave, as `--out` wrote them: says how measures moved.
+        #[arg(long)]
+        before: Option<String>,
+        /// A column of the fieldwork that is a number, to estimate.
+        #[arg(long)]
+        measure: Vec<String>,
+        /// An attribute or segmentation to estimate by.
+        #[arg(long)]
+        by: Vec<String>,
+        /// Writes the weights here, as CSV.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Writes the report here, as JSON.
+        #[arg(long)]
+        report: Option<PathBuf>,
+    },
     /// Formats pipeline files in place; comments and order stay.
     #[command(after_help = "Example: strata fmt --check pipelines/*/pipeline.yaml")]
     Fmt {

@@ -13,6 +13,7 @@ mod doctor;
 mod init;
 mod logs;
 mod look;
+mod panel;
 #[cfg(feature = "cluster")]
 mod remote;
 mod render;

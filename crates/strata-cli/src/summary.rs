@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use strata_engine::RunReport;
-use strata_engine::report::{SegmentReport, WaveReport};
+use strata_engine::report::{CapReport, SegmentReport, WaveReport};
 
 /// Segments shown of one segmentation.
 const SEGMENTS_SHOWN: usize = 12;
@@ -46,7 +46,8 @@ fn rows(out: &mut String, report: &RunReport) {
     let head = ["rows of", "in files", "used", "duplicates", "quarantined", "filtered", "after as-of"];
     let mut table: Vec<Vec<String>> = vec![head.iter().map(|h| (*h).to_owned()).collect()];
     for s in &report.sources {
-        let mut row = vec![s.source.clone(), number(s.in_files)];
+        let name = s.source.strip_prefix("__wave_").map(|w| format!("published wave {w}"));
+        let mut row = vec![name.unwrap_or_else(|| s.source.clone()), number(s.in_files)];
         match s.read {
             true => row.extend([s.used, s.deduplicated, s.quarantined, s.filtered, s.after_as_of].map(number)),
             false => row.extend(["not needed", "", "", "", ""].map(str::to_owned)),
@@ -85,6 +86,108 @@ fn segments(out: &mut String, s: &SegmentReport) {
     }
 }
 
+/// Eligibility, allocation and what to expect of a wave, beside the same after a change.
+pub(crate) fn plan_of_wave(out: &mut String, w: &WaveReport, then: Option<&WaveReport>) {
+    let _ = writeln!(out, "\npanel {}: who is eligible", w.wave);
+    let mut left = (w.roster, then.map(|t| t.roster));
+    let mut head = vec!["rule".to_owned(), "fail here first".into(), "left".into()];
+    head.extend(then.map(|_| vec!["then fail here".to_owned(), "then left".into()]).into_iter().flatten());
+    let mut table = vec![head];
+    let mut first = vec!["everyone on the roster".into(), String::new(), number(left.0)];
+    first.extend(left.1.map(|n| vec![String::new(), number(n)]).into_iter().flatten());
+    table.push(first);
+    let both = w.waterfall.iter().map(|(r, _)| r).chain(then.into_iter().flat_map(|t| &t.waterfall).map(|(r, _)| r));
+    let mut rules: Vec<&String> = vec![];
+    both.for_each(|r| if !rules.contains(&r) { rules.push(r) });
+    for rule in rules {
+        let of = |w: &WaveReport| w.waterfall.iter().find(|(r, _)| r == rule).map(|(_, n)| *n);
+        let mut row = vec![rule.clone()];
+        left.0 = left.0.saturating_sub(of(w).unwrap_or(0));
+        row.extend(of(w).map_or(vec![String::new(); 2], |n| vec![number(n), number(left.0)]));
+        if let (Some(then), Some(there)) = (then, left.1) {
+            let there = there.saturating_sub(of(then).unwrap_or(0));
+            left.1 = Some(there);
+            row.extend(of(then).map_or(vec![String::new(); 2], |n| vec![number(n), number(there)]));
+        }
+        table.push(row);
+    }
+    grid(out, &table);
+    let totals = |w: &WaveReport| {
+        let mut text = format!("{} asked for, {} to invite of {} eligible", number(w.asked), number(w.invited), number(w.eligible));
+        if w.reserve > 0 {
+            let _ = write!(text, ", {} in reserve", number(w.reserve));
+        }
+        if w.shortfall > 0 {
+            let _ = write!(text, ", {} short", number(w.shortfall));
+        }
+        if let Some(cost) = w.cost {
+            let _ = write!(text, ", cost {cost:.2}");
+        }
+        if let Some(error) = w.standard_error {
+            let _ = write!(text, ", standard error of the measure {error:.4}");
+        }
+        text
+    };
+    let _ = writeln!(out, "\npanel {}: {}", w.wave, totals(w));
+    if let Some(then) = then {
+        let _ = writeln!(out, "  then: {}", totals(then));
+    }
+    strata(out, w);
+    quotas(out, w);
+}
+
+fn strata(out: &mut String, w: &WaveReport) {
+    let (expects, keeps) = (w.strata.iter().any(|s| s.response.is_some()), w.strata.iter().any(|s| s.reserve > 0));
+    let mut head = vec!["stratum".to_owned(), "eligible".into()];
+    if expects {
+        head.extend(["wanted", "response", "expected"].map(str::to_owned));
+    }
+    head.push(if expects { "invited" } else { "drawn" }.to_owned());
+    head.extend(keeps.then(|| "reserve".to_owned()));
+    let mut table = vec![head];
+    for s in w.strata.iter().take(30) {
+        let mut row = vec![s.stratum.join(" · "), number(s.eligible)];
+        if expects {
+            let response = s.response.map_or(String::new(), percent);
+            row.extend([number(s.wanted), response, s.expected.map_or(String::new(), |e| format!("{e:.1}"))]);
+        }
+        row.push(number(s.drawn));
+        row.extend(keeps.then(|| number(s.reserve)));
+        table.push(row);
+    }
+    grid(out, &table);
+    if w.strata.len() > 30 {
+        let _ = writeln!(out, "  and {} more strata: see the run report", w.strata.len() - 30);
+    }
+}
+
+fn quotas(out: &mut String, w: &WaveReport) {
+    if w.quotas.is_empty() {
+        return;
+    }
+    let mut table = vec![["quota", "eligible", "target", "planned"].map(str::to_owned).to_vec()];
+    for q in &w.quotas {
+        table.push(vec![format!("{} = {}", q.quota, q.level), number(q.eligible), number(q.target), number(q.planned)]);
+    }
+    grid(out, &table);
+}
+
+/// What caps on weights would cost and buy.
+pub(crate) fn caps(out: &mut String, caps: &[CapReport]) {
+    if caps.is_empty() {
+        return;
+    }
+    let head = ["cap (medians)", "weight", "rows above", "design effect cut", "margin missed by", "design effect within"];
+    let mut table = vec![head.map(str::to_owned).to_vec()];
+    for c in caps {
+        let of = |n: Option<f64>| n.map_or("none".to_owned(), |n| format!("{n:.3}"));
+        let missed = c.missed.map_or("none".to_owned(), percent);
+        let cells = [format!("{:.2}", c.cap), number(c.cut_rows), of(c.deff_trimmed), missed, of(c.deff_within)];
+        table.push(std::iter::once(format!("{}", c.times_median)).chain(cells).collect());
+    }
+    grid(out, &table);
+}
+
 fn wave(out: &mut String, w: &WaveReport) {
     let _ = writeln!(out, "\npanel {}: who is eligible", w.wave);
     let mut left = w.roster;
@@ -95,21 +198,28 @@ fn wave(out: &mut String, w: &WaveReport) {
         table.push(vec![rule.clone(), number(*failed), number(left)]);
     }
     grid(out, &table);
+    let reserve = if w.reserve > 0 { format!(", {} in reserve", number(w.reserve)) } else { String::new() };
     let _ = writeln!(
         out,
-        "\npanel {}: {} asked for, {} drawn of {} eligible",
+        "\npanel {}: {} asked for, {} drawn of {} eligible{reserve}",
         w.wave,
         number(w.asked),
         number(w.drawn),
         number(w.eligible)
     );
-    let mut table = vec![vec!["stratum".to_owned(), "eligible".into(), "drawn".into()]];
-    for s in w.strata.iter().take(30) {
-        table.push(vec![s.stratum.join(" · "), number(s.eligible), number(s.drawn)]);
-    }
-    grid(out, &table);
-    if w.strata.len() > 30 {
-        let _ = writeln!(out, "  and {} more strata: see the run report", w.strata.len() - 30);
+    strata(out, w);
+    quotas(out, w);
+    for o in &w.overlaps {
+        let lost: Vec<String> = o.lost.iter().map(|(rule, n)| format!("{} {rule}", number(*n))).collect();
+        let lost = if lost.is_empty() { String::new() } else { format!("; not eligible now: {}", lost.join(", ")) };
+        let _ = writeln!(
+            out,
+            "of wave {}: {} people, {} could be asked again, {} are{lost}",
+            o.before,
+            number(o.people),
+            number(o.due),
+            number(o.both)
+        );
     }
     if let Some(x) = &w.weights {
         let state = if x.converged { "converged" } else { "NOT converged, kept as the pipeline says" };
@@ -124,6 +234,7 @@ fn wave(out: &mut String, w: &WaveReport) {
             x.deff,
             x.ess
         );
+        caps(out, &x.caps);
         for d in &x.dropped {
             let _ = writeln!(out, "  nobody in the sample has {d}: dropped, the margin rescaled");
         }
@@ -131,7 +242,7 @@ fn wave(out: &mut String, w: &WaveReport) {
 }
 
 /// A table with the first column left and the others right.
-fn grid(out: &mut String, table: &[Vec<String>]) {
+pub(crate) fn grid(out: &mut String, table: &[Vec<String>]) {
     let columns = table.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| table.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -2,7 +2,7 @@
 
 use crate::args::{Args, Contract, Given, Output, Pipeline, Verb};
 use crate::bars::Bars;
-use crate::{authoring, check, contract, diff, doctor, init, look, render, summary, unit_tests};
+use crate::{authoring, check, contract, diff, doctor, init, look, panel, render, summary, unit_tests};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use strata_engine::load::{LoadOptions, Loaded, verdict};
@@ -28,6 +28,13 @@ pub(crate) async fn run(args: Args) -> u8 {
             look::preview(&pipeline.given, &node, rows, show_personal, pipeline.output).await
         }
         Verb::Diff { pipeline, keys } => diff::run(&pipeline.given, keys, pipeline.output).await,
+        Verb::Draw { pipeline, wave, what_if, .. } => {
+            panel::draw(&pipeline.given, wave.as_deref(), &what_if, pipeline.output).await
+        }
+        Verb::Weights { pipeline, wave, fieldwork, before, measure, by, out, report } => {
+            let returned = strata_engine::returned::Returned { fieldwork, before, measures: measure, by };
+            panel::weights(&pipeline.given, &wave, &returned, &panel::Places { out, report }, pipeline.output).await
+        }
         Verb::Fmt { paths, check } => authoring::fmt(&paths, check),
         Verb::Show { preset } => authoring::show(preset.as_deref()),
         Verb::Contract(Contract::Infer { paths }) => contract::run(&paths).await,

@@ -109,7 +109,7 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
         }
         PlannedStep::Wave(name) => {
             let (Some(wave), Some(panel)) = (pipeline.wave(name), &pipeline.panel) else { return Ok(Parts::default()) };
-            let mut plans = vec![compiled.waterfall(solved)?.counts, compiled.strata(wave, solved)?];
+            let mut plans = vec![compiled.waterfall(wave, solved)?.counts];
             for margin in wave.weights.iter().flat_map(|w| &w.rake) {
                 plans.push(compiled.margin(wave, &margin.value, solved)?);
             }
@@ -140,7 +140,7 @@ fn stand_in(table: &PinnedTable, made_by: Option<&String>) -> PinnedTable {
 }
 
 /// A text form of settings without the places in the pipeline file: moving a line changes nothing.
-fn without_places(text: &str) -> String {
+pub(crate) fn without_places(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((at, open, close)) = [("Span {", '}'), ("line_starts: [", ']')]

@@ -19,6 +19,7 @@ mod pin;
 pub mod progress;
 pub mod report;
 mod resume;
+pub mod returned;
 mod rows;
 mod run;
 pub mod runner;

@@ -5,7 +5,8 @@ use crate::pin;
 use chrono::{DateTime, NaiveTime, TimeZone, Utc};
 use std::path::Path;
 use strata_plan::{Catalog, Clock};
-use strata_spec::pipeline::AsOf;
+use strata_operators::pinned::PinnedTable;
+use strata_spec::pipeline::{AsOf, Source};
 use strata_spec::{Diagnostic, Kind, Pipeline, Severity, SourceText};
 
 /// A pipeline that can be compiled.
@@ -64,6 +65,16 @@ pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
                 catalog.sources.insert(source.name.value.clone(), pinned.clone());
                 continue;
             }
+            if strata_spec::is_published_wave(&source.name.value) {
+                match wave(pipeline, source, &catalog).await {
+                    Ok(Some(pinned)) => {
+                        catalog.sources.insert(source.name.value.clone(), pinned);
+                    }
+                    Ok(None) => diagnostics.push(not_typed(source)),
+                    Err(wrong) => diagnostics.push(*wrong),
+                }
+                continue;
+            }
             match pin::pin(source).await {
                 Ok(pinned) => {
                     catalog.sources.insert(source.name.value.clone(), pinned);
@@ -80,6 +91,24 @@ pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
     }
     diagnostics.sort_by_key(|d| d.span);
     Loaded { source, vars: options.vars.clone(), pipeline: checked.pipeline, catalog, clock, diagnostics }
+}
+
+/// A published wave of the panel; sources over waves come after all others. `None` if no source has the key.
+async fn wave(pipeline: &Pipeline, source: &Source, catalog: &Catalog) -> Result<Option<PinnedTable>, Box<Diagnostic>> {
+    if let Some(pinned) = pin::pin_wave(source).await? {
+        return Ok(Some(pinned));
+    }
+    let entity = pipeline.panel.as_ref().and_then(|p| pipeline.entity(&p.entity.value));
+    // The roster may be a table: then its key is that of a source below it.
+    let table = |key: &str| {
+        let named = pipeline.sources.iter().filter_map(|s| catalog.sources.get(&s.name.value));
+        named.into_iter().find_map(|t| pin::unpublished_wave(t, key))
+    };
+    let found = entity.and_then(|e| {
+        let roster = catalog.sources.get(&e.from.value).and_then(|t| pin::unpublished_wave(t, &e.key.value));
+        roster.or_else(|| table(&e.key.value))
+    });
+    Ok(found)
 }
 
 /// Without files and without declared columns there is nothing to hold SQL against.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use strata_operators::pinned::{PinnedFormat, PinnedTable, hive_field};
 use strata_runtime::store;
-use strata_spec::pipeline::{ColumnKind, ReadFormat, Source};
+use strata_spec::pipeline::{ColumnContract, ColumnKind, ReadFormat, Source};
 use strata_spec::{Code, Diagnostic};
 
 /// No file matches.
@@ -56,10 +56,44 @@ pub(crate) async fn pin(source: &Source) -> Result<PinnedTable, Box<Diagnostic>>
     Ok(PinnedTable { store: place.store_url, format, schema, hive: hive.len(), files })
 }
 
+/// The pinned files of a published wave: those of its table's current version; `None` if it was never published. Errors: a diagnostic at the
+/// panel's `state`.
+pub(crate) async fn pin_wave(source: &Source) -> Result<Option<PinnedTable>, Box<Diagnostic>> {
+    let wrong = |message: String, help: &str| Box::new(Diagnostic::error(NO_FILES, source.path.span, message).help(help));
+    let place = store::place(&source.path.value).map_err(|e| wrong(e.to_string(), e.help()))?;
+    let current = match strata_publish::PublishedTable::open(place.store.clone(), place.path.clone()).await {
+        Ok(table) => table.current().await,
+        Err(e) => Err(e),
+    };
+    let current = current.map_err(|e| wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel"))?;
+    let Some(version) = current else { return Ok(None) };
+    let path = source.path.clone().map(|_| place.join(&version.folder).to_string());
+    pin(&Source { path, ..source.clone() }).await.map(Some)
+}
+
+/// The table of a wave that is not published: no files, and only the key of the people.
+pub(crate) fn unpublished_wave(roster: &PinnedTable, key: &str) -> Option<PinnedTable> {
+    let field = roster.schema.field_with_name(key).ok()?.clone();
+    let schema = Arc::new(Schema::new(vec![field]));
+    Some(PinnedTable { store: roster.store.clone(), format: PinnedFormat::Parquet, schema, hive: 0, files: vec![] })
+}
+
 /// The files that an address names, as a source without a declaration. Errors: what is wrong, in words.
 pub(crate) async fn pin_address(address: &str) -> Result<PinnedTable, String> {
-    use strata_spec::{Name, Span};
+    pin_declared(address, &[]).await
+}
+
+/// The same with some columns of declared types, where the files have them. Errors: as above.
+pub(crate) async fn pin_declared(address: &str, columns: &[(&str, ColumnKind)]) -> Result<PinnedTable, String> {
+    use strata_spec::{Located, Name, Span};
     let name = |text: &str| Name::new(text.to_owned(), Span::default());
+    let column = |(column, kind): &(&str, ColumnKind)| ColumnContract {
+        name: name(column),
+        kind: Located::new(*kind, Span::default()),
+        nullable: true,
+        allowed: vec![],
+        on_fail: None,
+    };
     let source = |format| Source {
         name: name("files"),
         format,
@@ -73,7 +107,7 @@ pub(crate) async fn pin_address(address: &str) -> Result<PinnedTable, String> {
         filter: None,
         references: vec![],
         derive: vec![],
-        columns: vec![],
+        columns: columns.iter().map(column).collect(),
         classes: vec![],
         checks: vec![],
         drift: None,

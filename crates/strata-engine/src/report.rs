@@ -151,16 +151,101 @@ pub struct WaveReport {
     pub roster: u64,
     /// (rule, how many failed it first), in order.
     pub waterfall: Vec<(String, u64)>,
+    /// The same by stratum.
+    #[serde(default)]
+    pub by_stratum: Vec<StratumWaterfall>,
     /// Members left.
     pub eligible: u64,
-    /// Sample asked for.
+    /// Sample asked for; answers, where a response is expected.
     pub asked: u64,
-    /// Members drawn.
+    /// Members that cannot be had of those asked for: the strata have no more.
+    #[serde(default)]
+    pub shortfall: u64,
+    /// Members to invite.
+    #[serde(default)]
+    pub invited: u64,
+    /// Members to draw into the reserve.
+    #[serde(default)]
+    pub reserve: u64,
+    /// Answers fewer than wanted that are expected.
+    #[serde(default)]
+    pub expected_shortfall: Option<f64>,
+    /// Cost of asking the sample, if a cost is stated.
+    #[serde(default)]
+    pub cost: Option<f64>,
+    /// Standard error of the mean of what is to be measured, if that is stated.
+    #[serde(default)]
+    pub standard_error: Option<f64>,
+    /// Members drawn, to be asked at once.
     pub drawn: u64,
     /// Strata.
     pub strata: Vec<StratumReport>,
+    /// Quotas.
+    #[serde(default)]
+    pub quotas: Vec<QuotaReport>,
+    /// Earlier waves that this one looks back at.
+    #[serde(default)]
+    pub overlaps: Vec<OverlapReport>,
     /// Weights, if the wave has any.
     pub weights: Option<WeightReport>,
+}
+
+/// Who fails which rule first in one stratum.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StratumWaterfall {
+    /// Values of the strata columns.
+    pub stratum: Vec<String>,
+    /// How many fail each rule first, in the order of the waterfall.
+    pub failed: Vec<u64>,
+    /// Members left.
+    pub eligible: u64,
+}
+
+/// A quota.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QuotaReport {
+    /// Its columns.
+    pub quota: String,
+    /// Its level.
+    pub level: String,
+    /// People wanted.
+    pub target: u64,
+    /// Eligible people.
+    pub eligible: u64,
+    /// People that the plan gives it.
+    pub planned: u64,
+}
+
+/// An earlier wave as a wave sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OverlapReport {
+    /// The earlier wave.
+    pub before: String,
+    /// Its people who are still on the roster.
+    pub people: u64,
+    /// Those who are eligible now.
+    pub due: u64,
+    /// Those who are drawn again.
+    pub both: u64,
+    /// (rule, how many of the others fail it first), in order.
+    pub lost: Vec<(String, u64)>,
+}
+
+/// What a cap on weights costs and buys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CapReport {
+    /// The cap, in median weights.
+    pub times_median: f64,
+    /// The cap, in weight.
+    pub cap: f64,
+    /// Rows above it.
+    pub cut_rows: u64,
+    /// Design effect after cutting alone; none if the cap cannot carry the weights.
+    pub deff_trimmed: Option<f64>,
+    /// The greatest relative miss of a margin after cutting alone.
+    pub missed: Option<f64>,
+    /// Design effect of weights within the cap that meet every margin; none if there are none.
+    pub deff_within: Option<f64>,
 }
 
 /// A stratum.
@@ -170,8 +255,20 @@ pub struct StratumReport {
     pub stratum: Vec<String>,
     /// Eligible members.
     pub eligible: u64,
-    /// Members drawn.
+    /// Members drawn, to be asked at once.
     pub drawn: u64,
+    /// Answers wanted; members, where no response is expected.
+    #[serde(default)]
+    pub wanted: u64,
+    /// Members drawn into the reserve.
+    #[serde(default)]
+    pub reserve: u64,
+    /// Response rate expected.
+    #[serde(default)]
+    pub response: Option<f64>,
+    /// Answers expected.
+    #[serde(default)]
+    pub expected: Option<f64>,
 }
 
 /// Weights of a wave.
@@ -195,6 +292,9 @@ pub struct WeightReport {
     pub deff: f64,
     /// Effective sample size, n / deff.
     pub ess: f64,
+    /// What caps on weights would cost and buy, if that is asked for.
+    #[serde(default)]
+    pub caps: Vec<CapReport>,
     /// Levels of margins that nobody in the sample has.
     pub dropped: Vec<String>,
 }

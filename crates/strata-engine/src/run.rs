@@ -472,7 +472,13 @@ impl Run<'_> {
         let receipts = self.write(&step, plan, spec).await?;
         let manifest = Manifest::new(&self.report.pipeline, &run_id, &self.report.as_of, &schema, receipts)
             .map_err(|e| Error::of_publish(&step, e))?;
-        let manifest = Manifest { kept: outputs::as_kept(&self.compiled.cuts_to_keep(&self.solved))?, ..manifest };
+        let mut kept = outputs::as_kept(&self.compiled.cuts_to_keep(&self.solved))?;
+        if let pipeline::Rows::Wave(name) = &output.from
+            && let Some(wave) = self.compiled.pipeline().wave(&name.value)
+        {
+            kept.insert(panel::history::kept_name(&name.value), panel::history::definition(wave).into());
+        }
+        let manifest = Manifest { kept, ..manifest };
         self.report.outputs.push(OutputReport {
             name: name.to_owned(),
             table: table.place.to_string(),

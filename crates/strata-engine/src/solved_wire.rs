@@ -35,7 +35,7 @@ impl Names {
 struct Wire {
     cuts: BTreeMap<String, Vec<(String, Option<String>)>>,
     clusters: BTreeMap<String, [Vec<String>; 3]>,
-    allocations: BTreeMap<String, Vec<(Vec<String>, u64, u64)>>,
+    allocations: BTreeMap<String, Vec<(Vec<String>, [u64; 4], [String; 2])>>,
     factors: BTreeMap<String, Vec<(Vec<String>, String)>>,
 }
 
@@ -50,7 +50,10 @@ pub(crate) fn added(solved: &Solved, before: &Names) -> Result<Value> {
         wire.clusters.insert(name.clone(), [bits(&c.means), bits(&c.deviations), bits(&c.centroids)]);
     }
     for (name, all) in solved.allocations.iter().filter(|(n, _)| !before.allocations.contains(*n)) {
-        let all = all.iter().map(|a| Ok((scalar_texts(&a.stratum)?, a.eligible, a.drawn)));
+        let all = all.iter().map(|a| {
+            let counts = [a.eligible, a.drawn, a.reserve, a.wanted];
+            Ok((scalar_texts(&a.stratum)?, counts, [bit(a.scale), bit(a.certain_from)]))
+        });
         wire.allocations.insert(name.clone(), all.collect::<Result<_>>()?);
     }
     for (name, all) in solved.factors.iter().filter(|(n, _)| !before.factors.contains(*n)) {
@@ -73,8 +76,16 @@ pub(crate) fn restore(value: &Value, solved: &mut Solved) -> Result<()> {
         solved.clusters.insert(name, clusters);
     }
     for (name, all) in wire.allocations {
-        let all = all.iter().map(|(s, eligible, drawn)| {
-            Ok(Allocation { stratum: scalars_of(s)?, eligible: *eligible, drawn: *drawn })
+        let all = all.iter().map(|(s, [eligible, drawn, reserve, wanted], [scale, certain_from])| {
+            Ok(Allocation {
+                stratum: scalars_of(s)?,
+                eligible: *eligible,
+                drawn: *drawn,
+                reserve: *reserve,
+                wanted: *wanted,
+                scale: float(scale)?,
+                certain_from: float(certain_from)?,
+            })
         });
         solved.allocations.insert(name, all.collect::<Result<_>>()?);
     }
@@ -149,7 +160,7 @@ mod tests {
         let odd = vec![0.1 + 0.2, f64::MIN_POSITIVE, -0.0, 1e300, f64::NAN];
         solved.clusters.insert("k".into(), Clusters { means: odd.clone(), deviations: odd.clone(), centroids: odd });
         let stratum = vec![ScalarValue::Utf8(None), ScalarValue::Int64(Some(-7)), ScalarValue::Boolean(Some(true))];
-        solved.allocations.insert("w".into(), vec![Allocation { stratum: stratum.clone(), eligible: 9, drawn: 3 }]);
+        solved.allocations.insert("w".into(), vec![Allocation { stratum: stratum.clone(), eligible: 9, drawn: 3, reserve: 1, wanted: 2, scale: 0.1, certain_from: f64::INFINITY }]);
         solved.factors.insert("w".into(), vec![Factors { cell: stratum, factor: 1.0 / 3.0 }]);
         let value = added(&solved, &Names::default()).unwrap();
         let mut back = Solved::default();

@@ -1,7 +1,7 @@
 //! The steps of a pipeline in the order they run, for `plan` and for progress. Never runs one.
 
 use strata_plan::Compiled;
-use strata_spec::pipeline::{Method, RfmMode, Rows};
+use strata_spec::pipeline::{Method, RfmMode, Rows, WavePart};
 use strata_spec::{Pipeline, Span};
 
 /// One step.
@@ -61,7 +61,7 @@ pub fn planned_steps(compiled: &Compiled) -> Vec<PlannedStep> {
     }
     // A wave nobody writes is not drawn.
     for output in &pipeline.outputs {
-        if let Rows::Wave(name) = &output.from {
+        if let Rows::Wave(name) | Rows::WavePart(name, WavePart::Allocation) = &output.from {
             let step = PlannedStep::Wave(name.value.clone());
             if !steps.contains(&step) {
                 steps.push(step);

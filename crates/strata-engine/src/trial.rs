@@ -3,8 +3,10 @@
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::load::{Loaded, verdict};
+use crate::panel;
 use crate::progress::{Progress, Silent};
-use crate::report::RunReport;
+use crate::report::{RunReport, WaveReport};
+use crate::returned::{self, ReturnReport, Returned, Weighed};
 use crate::run::{Around, Run};
 use crate::runner::Runner;
 use crate::steps::PlannedStep;
@@ -102,6 +104,44 @@ impl<'a> Trial<'a> {
     pub async fn collect(&mut self, plan: LogicalPlan) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Ok((schema, self.run.collect("rows", plan).await?))
+    }
+
+    /// Counts who is eligible for a wave and allocates it, after the steps it needs; draws nobody. Gives the report and what is worth a
+    /// look. Errors: as a run's; `Failed` for a wave that is none, naming the nearest.
+    pub async fn planned_wave(&mut self, name: &str) -> Result<(WaveReport, Vec<String>)> {
+        let wave = self.wave(name)?;
+        let step = format!("panel {name}");
+        let required = self.run.compiled.required(&Node::Wave(name.to_owned())).map_err(|e| Error::of_step(&step, e))?;
+        self.make(&Required { wave: None, ..required }).await?;
+        let place = self.source().place(wave.name.span);
+        let before = self.run.report.warnings.len();
+        let report = panel::planned(&mut self.run, &step, &wave).await.map_err(|e| e.at(&place))?;
+        Ok((report, self.run.report.warnings.split_off(before)))
+    }
+
+    /// Weighs the answers of a wave, after the steps it needs: the wave is drawn as a run of the same inputs draws it. Errors: as a run's;
+    /// `Contract` where the fieldwork does not fit the wave.
+    pub async fn weighed(&mut self, name: &str, returned: &Returned) -> Result<(ReturnReport, Vec<Weighed>)> {
+        let wave = self.wave(name)?;
+        let required = self.run.compiled.required(&Node::Wave(name.to_owned()));
+        self.make(&required.map_err(|e| Error::of_step("weights", e))?).await?;
+        let place = self.source().place(wave.name.span);
+        returned::weigh(&mut self.run, &wave, returned).await.map_err(|e| e.at(&place))
+    }
+
+    fn wave(&self, name: &str) -> Result<strata_spec::pipeline::Wave> {
+        let pipeline = self.run.compiled.pipeline();
+        if let Some(wave) = pipeline.wave(name) {
+            return Ok(wave.clone());
+        }
+        let known: Vec<&str> = pipeline.panel.iter().flat_map(|p| &p.waves).map(|w| w.name.as_str()).collect();
+        let near = strata_spec::diagnostic::did_you_mean(name, known.iter().copied());
+        let help = match (near, known.is_empty()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, true) => "the pipeline has no `panel`".to_owned(),
+            (None, false) => format!("its waves are: {}", known.join(", ")),
+        };
+        Err(Error::Failed { step: "panel".into(), message: format!("the pipeline has no wave `{name}`\n  help: {help}") })
     }
 
     fn source(&self) -> &'a strata_spec::SourceText {

@@ -54,7 +54,7 @@ pub(crate) fn check(
 ) {
     let ours = match &output.from {
         Rows::Entity(e) => e.value == entity.name.value,
-        Rows::Wave(_) => pipeline.panel.as_ref().is_some_and(|p| p.entity.value == entity.name.value),
+        Rows::Wave(_) | Rows::WavePart(..) => pipeline.panel.as_ref().is_some_and(|p| p.entity.value == entity.name.value),
         Rows::Profile(_) | Rows::Table(_) => false,
     };
     if !ours {

@@ -26,12 +26,13 @@ pub use catalog::{Catalog, KeptCuts, Known};
 pub use clock::Clock;
 pub use moves::Moves;
 pub use nodes::{Node, Required, Written, resolve};
-pub use panel::{PanelColumns, Waterfall};
+pub use panel::{DrawnRow, Gathered, Measured, Overlap, PanelColumns, Waterfall, cells_of, is_gathered};
 pub use segments::{Boundary, KMeansPlan, Ranking};
 pub use solved::{Allocation, Clusters, Factors, Solved};
 pub use sources::{AFTER_AS_OF, FILTERED};
 
 use attributes::{EntityPass, Relations};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
@@ -200,6 +201,13 @@ impl Compiled<'_> {
         }
     }
 
+    /// The type of an entity's key.
+    pub fn key_type(&self, entity: &str) -> Option<DataType> {
+        let (pass, entity) = (self.passes.get(entity)?, self.pipeline.entity(entity)?);
+        let field = pass.result.schema().field_with_unqualified_name(&entity.key.value).ok()?;
+        Some(field.data_type().clone())
+    }
+
     /// How many different keys the made attributes of an entity hold: one number.
     pub fn key_count(&self, entity: &str) -> Result<LogicalPlan> {
         let (Some(found), Some(pinned)) = (self.pipeline.entity(entity), self.catalog.work.get(&format!("attributes:{entity}")))
@@ -286,6 +294,9 @@ impl Compiled<'_> {
             classes::check(&self.planner, self.pipeline, &self.relations, entity, pass, output);
             if matches!(&output.from, Rows::Entity(e) if e.value == entity.name.value) {
                 let _ = outputs::entity_rows(&self.planner, self.pipeline, entity, pass, output, &view);
+            }
+            if self.pipeline.panel.as_ref().is_some_and(|p| p.entity.value == entity.name.value) {
+                self.check_wave_output(entity, pass, output, &view);
             }
         }
     }

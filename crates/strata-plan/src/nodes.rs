@@ -11,7 +11,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
 use std::collections::BTreeSet;
 use strata_spec::diagnostic::did_you_mean;
-use strata_spec::pipeline::{Block, Class, Method, Rows, Segmentation, Select};
+use strata_spec::pipeline::{Block, Class, Method, Rows, Segmentation, Select, WavePart};
 use strata_spec::{Name, Pipeline, Sql};
 
 /// A thing that a pipeline makes.
@@ -182,7 +182,8 @@ impl Compiled<'_> {
                         }
                         self.of_view(entity.as_str(), &used)?
                     }
-                    Rows::Wave(wave) => self.of_wave(wave.as_str())?,
+                    Rows::Wave(wave) | Rows::WavePart(wave, WavePart::Allocation) => self.of_wave(wave.as_str())?,
+                    Rows::WavePart(wave, _) => Required { wave: None, ..self.of_wave(wave.as_str())? },
                     Rows::Profile(profile) => self.required(&Node::Profile(profile.value.clone()))?,
                     Rows::Table(table) => self.required(&Node::Table(table.value.clone()))?,
                 },
@@ -275,7 +276,7 @@ impl Compiled<'_> {
         let Some(output) = self.pipeline.outputs.iter().find(|o| o.name.value == name) else { return BTreeSet::new() };
         let entity = match &output.from {
             Rows::Entity(e) => Some(e.value.clone()),
-            Rows::Wave(_) => self.pipeline.panel.as_ref().map(|p| p.entity.value.clone()),
+            Rows::Wave(_) | Rows::WavePart(..) => self.pipeline.panel.as_ref().map(|p| p.entity.value.clone()),
             Rows::Profile(_) => None,
             Rows::Table(table) => return self.direct_ids(&Node::Table(table.value.clone())),
         };
@@ -376,7 +377,7 @@ impl Compiled<'_> {
                 self.assuming_attributes(|c| c.view(&entity, &solved))?
             }
             _ => {
-                let of_wave = |o: &strata_spec::pipeline::Output| matches!(o.from, Rows::Wave(_));
+                let of_wave = |o: &strata_spec::pipeline::Output| matches!(o.from, Rows::Wave(_) | Rows::WavePart(..));
                 match node {
                     Node::Output(name) if self.pipeline.outputs.iter().any(|o| o.name.value == *name && of_wave(o)) => {
                         return self.explained(&Node::Wave(String::new()));

@@ -2,16 +2,17 @@
 
 use crate::attributes::EntityPass;
 use crate::expr::{Grain, Planner};
-use crate::panel::consent;
+use crate::panel::{PanelColumns, consent};
 use crate::program;
 use crate::scope::Scope;
 use crate::solved::Solved;
 use crate::{Compiled, codes};
-use datafusion::common::{Result, plan_err};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use std::collections::BTreeSet;
 use strata_spec::diagnostic::did_you_mean;
-use strata_spec::pipeline::{Entity, History, Output, Rows, Select, WriteFormat};
+use strata_spec::pipeline::wave::Reserve;
+use strata_spec::pipeline::{Entity, History, Output, Rows, Select, Wave, WavePart, WriteFormat};
 use strata_spec::{Diagnostic, Located, Pipeline};
 
 impl Compiled<'_> {
@@ -61,6 +62,21 @@ impl Compiled<'_> {
                 // Sorted before the key may be left out.
                 let sorted = sorted(rows, &entity.key.value)?;
                 LogicalPlanBuilder::from(sorted).project(columns)?.build()
+            }
+            Rows::WavePart(name, part) => {
+                let name = name.as_str();
+                let (Some(wave), Some(panel)) = (self.pipeline.wave(name), self.pipeline.panel.as_ref()) else {
+                    return plan_err!("there is no wave `{name}`");
+                };
+                let Some(entity) = self.pipeline.entity(&panel.entity.value) else { return plan_err!("no entity") };
+                let rows = self.wave_part(wave, *part, solved)?;
+                let rows = self.found(part_rows(&self.planner, self.pipeline, output, *part, rows))?;
+                let pass = self.passes.get(&entity.name.value);
+                let columns = self.found(select(&self.planner, self.pipeline, entity, pass, output, &rows))?;
+                let sort: Vec<_> = self.part_order(wave, *part).iter().map(|c| ident(c).sort(true, false)).collect();
+                let rows = LogicalPlanBuilder::from(rows);
+                let rows = if sort.is_empty() { rows } else { rows.sort(sort)? };
+                rows.project(columns)?.build()
             }
             Rows::Profile(name) => self.profile_plan(name.as_str(), solved),
             Rows::Table(name) => {
@@ -119,6 +135,50 @@ fn in_utc(plan: LogicalPlan) -> Result<LogicalPlan> {
     };
     let columns: Vec<Expr> = plan.schema().iter().map(column).collect();
     LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
+impl Compiled<'_> {
+    /// Checks what an output of a wave selects, before there is a wave; reports what is wrong.
+    pub(crate) fn check_wave_output(&self, entity: &Entity, pass: &EntityPass, output: &Output, view: &LogicalPlan) {
+        let (planner, pipeline) = (&self.planner, self.pipeline);
+        let built = match &output.from {
+            Rows::Wave(name) => pipeline.wave(name.as_str()).map(|wave| drawn_columns(wave, view.clone())),
+            Rows::WavePart(..) | Rows::Entity(_) | Rows::Profile(_) | Rows::Table(_) => None,
+        };
+        let Some(Ok(rows)) = built else { return };
+        if let Some(rows) = filtered(planner, pipeline, output, rows) {
+            let _ = select(planner, pipeline, entity, Some(pass), output, &rows);
+        }
+    }
+}
+
+/// The columns that the people drawn for a wave have, over rows that are not drawn.
+fn drawn_columns(wave: &Wave, view: LogicalPlan) -> Result<LogicalPlan> {
+    let mut columns: Vec<Expr> = view.schema().iter().map(Expr::from).collect();
+    let mut add = |name: &str, kind: ScalarValue| columns.push(lit(kind).alias(name));
+    add(PanelColumns::RANK, ScalarValue::Int32(None));
+    add(PanelColumns::DESIGN_WEIGHT, ScalarValue::Float64(None));
+    if wave.further.replicates.is_some() {
+        add(PanelColumns::REPLICATE, ScalarValue::Int32(None));
+    }
+    if matches!(wave.further.reserve, Some(Reserve::Share(_))) {
+        add(PanelColumns::RESERVE, ScalarValue::Int32(None));
+    }
+    if wave.weights.is_some() {
+        add(PanelColumns::WEIGHT, ScalarValue::Float64(None));
+    }
+    LogicalPlanBuilder::from(view).project(columns)?.build()
+}
+
+/// The rows of a part of a wave: people are filtered as in any output, counts are not of one person.
+fn part_rows(planner: &Planner, pipeline: &Pipeline, output: &Output, part: WavePart, rows: LogicalPlan) -> Option<LogicalPlan> {
+    match part {
+        WavePart::Eligibility => filtered(planner, pipeline, output, rows),
+        WavePart::Waterfall | WavePart::Allocation => {
+            let counts = Output { purpose: None, ..output.clone() };
+            filtered(planner, pipeline, &counts, rows)
+        }
+    }
 }
 
 /// The rows of an entity's output: consented, filtered, selected.
@@ -184,6 +244,11 @@ fn select(
                 add(key.clone(), key.clone());
                 let all = pipeline.segments.iter().filter(|s| s.entity.value == entity.name.value);
                 all.flat_map(|s| s.columns()).for_each(|c| add(c.to_owned(), c.to_owned()));
+            }
+            // What the parts of a wave say, and of eligibility nothing that only an attribute says.
+            Select::All(of) if of == "panel" && schema.index_of_column_by_name(None, PanelColumns::FAILED_RULES).is_some() => {
+                let said = [PanelColumns::ELIGIBLE, PanelColumns::FAILED_RULE, PanelColumns::FAILED_RULES];
+                [entity.key.value.as_str()].into_iter().chain(said).for_each(|c| add(c.to_owned(), c.to_owned()));
             }
             Select::All(_) => schema.fields().iter().for_each(|f| add(f.name().clone(), f.name().clone())),
         }

@@ -1,6 +1,13 @@
 //! Panels: who is eligible and why not, how many each stratum gives, who is drawn, and what each counts for. Never looks at a row's place
 //! in a file to pick it.
 
+mod draw;
+mod parts;
+mod weights;
+
+pub use draw::{DrawnRow, Gathered, is_gathered};
+pub use parts::Overlap;
+
 use crate::Compiled;
 use crate::attributes::CONSENT;
 use crate::expr::{Grain, Planner};
@@ -8,13 +15,13 @@ use crate::scope::Scope;
 use crate::solved::Solved;
 use crate::sql;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::common::{DFSchema, JoinType, Result, ScalarValue, plan_err};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, case, cast, ident, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, case, cast, ident, lit};
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
-use strata_spec::pipeline::{Numbers, Panel, Purpose, Wave};
-use strata_spec::{Diagnostic, Pipeline, Sql};
+use strata_spec::pipeline::{Panel, Purpose, Wave};
+use strata_spec::{Diagnostic, Name, Pipeline, Sql};
 
 /// Columns that a wave adds to the rows of its panelists.
 #[derive(Debug)]
@@ -23,10 +30,20 @@ pub struct PanelColumns;
 impl PanelColumns {
     /// Place in the stratum's order of selection, from 1.
     pub const RANK: &str = "stratum_rank";
-    /// Eligible members of the stratum / members drawn.
+    /// 1 / inclusion probability: for simple draws, eligible members of the stratum / members drawn. Null in a reserve and for quotas.
     pub const DESIGN_WEIGHT: &str = "design_weight";
     /// Raked weight.
     pub const WEIGHT: &str = "weight";
+    /// The sample a row belongs to, from 1; null in the reserve. Only where the wave has `replicates`.
+    pub const REPLICATE: &str = "replicate";
+    /// Place in the reserve, from 1; null for who is asked at once. Only where the wave has a `reserve`.
+    pub const RESERVE: &str = "reserve_rank";
+    /// Of eligibility: whether a person can be drawn.
+    pub const ELIGIBLE: &str = "eligible";
+    /// Of eligibility: the rule that a person fails first; null if eligible.
+    pub const FAILED_RULE: &str = "failed_rule";
+    /// Of eligibility: a bit for every rule that a person fails, the first rule the lowest.
+    pub const FAILED_RULES: &str = "failed_rules";
 }
 
 /// The rules of eligibility in order, and the rows that count who fails which.
@@ -34,8 +51,48 @@ impl PanelColumns {
 pub struct Waterfall {
     /// Labels in order; consent comes first.
     pub rules: Vec<String>,
-    /// `failed` (index of the first failing rule, −1 if none), `rows`.
+    /// `failed` (index of the first failing rule, −1 if none), the columns of the strata, `rows`, and then `measures` in their order.
     pub counts: LogicalPlan,
+    /// What is summed up besides.
+    pub measures: Vec<Measured>,
+}
+
+/// A sum over the members of a stratum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// Members whose measure is known.
+    MeasureKnown,
+    /// Mean of the measure.
+    MeasureMean,
+    /// Sample standard deviation of the measure.
+    MeasureSpread,
+    /// Mean cost of asking one.
+    Cost,
+    /// Contacts of the past.
+    Invited,
+    /// Answers of the past.
+    Answered,
+    /// Members whose size is known.
+    SizeKnown,
+    /// Sum of the sizes.
+    SizeSum,
+    /// The least size.
+    SizeMin,
+    /// Members with a size above 0.
+    SizeAbove,
+}
+
+/// The columns whose values make the strata of a wave: those of its quotas, if it has any.
+pub fn cells_of(wave: &Wave) -> Vec<&Name> {
+    let mut out: Vec<&Name> = vec![];
+    let quotas = wave.further.quotas.iter().flat_map(|q| &q.columns);
+    let strata = wave.strata.iter().filter(|_| wave.further.quotas.is_empty());
+    for name in quotas.chain(strata) {
+        if !out.iter().any(|n| n.value == name.value) {
+            out.push(name);
+        }
+    }
+    out
 }
 
 struct Rules {
@@ -55,6 +112,16 @@ impl Rules {
         out.otherwise(lit(-1i32))
     }
 
+    /// A bit for every rule that a row fails, the first rule the lowest.
+    fn failing(&self) -> Result<Expr> {
+        let mut out = lit(0i64);
+        for (i, rule) in self.conditions.iter().enumerate().take(63) {
+            let bit = case(lit(true)).when(rule.clone().is_not_true(), lit(1i64 << i)).otherwise(lit(0i64))?;
+            out = out + bit;
+        }
+        Ok(out)
+    }
+
     fn all_hold(&self) -> Expr {
         self.conditions.iter().cloned().map(|c| c.is_true()).reduce(Expr::and).unwrap_or_else(|| lit(true))
     }
@@ -64,9 +131,18 @@ impl Rules {
 pub(crate) fn check(planner: &Planner, pipeline: &Pipeline, panel: &Panel, view: &LogicalPlan) {
     let schema = view.schema().as_ref();
     let scope = Scope::of(schema, None);
-    rules(planner, pipeline, panel, schema);
+    for name in &panel.exclude {
+        let kind = schema.field_with_unqualified_name(&name.value).map(|f| f.data_type().clone());
+        if let Some(kind) = kind.ok().filter(|k| *k != DataType::Boolean) {
+            let message = format!("`{}` is {kind}: who is excluded is said by what is true or false", name.value);
+            let help = format!("write a segment of them, such as `left_out: {{where: {} = 'value'}}`, and exclude that", name.value);
+            planner.report(Diagnostic::error(crate::codes::TYPE, name.span, message).help(help));
+        }
+    }
+    rules(planner, pipeline, panel, None, schema);
     for wave in &panel.waves {
-        for name in wave.strata.iter().chain(wave.weights.iter().flat_map(|w| &w.rake)) {
+        rules(planner, pipeline, panel, Some(&wave.name.value), schema);
+        for name in wave.strata.iter().chain(named(wave)) {
             if schema.index_of_column_by_name(None, &name.value).is_none() {
                 let known = schema.fields().iter().map(|f| f.name().as_str()).filter(|n| !n.contains([':', '.', '#']));
                 let near = strata_spec::diagnostic::did_you_mean(&name.value, known);
@@ -82,13 +158,39 @@ pub(crate) fn check(planner: &Planner, pipeline: &Pipeline, panel: &Panel, view:
                 );
             }
         }
-        for sql in wave.order.iter().chain(wave.weights.iter().filter_map(|w| w.population.as_ref())) {
+        let draw = &wave.further.draw;
+        let allocate = &wave.allocate.by;
+        let population = wave.weights.iter().filter_map(|w| w.population.as_ref());
+        for sql in wave.order.iter().chain(population).chain(&draw.along) {
             planner.expr(sql, schema, &scope, Grain::Row);
+        }
+        for sql in allocate.measure.iter().chain(&allocate.cost).chain(&draw.size) {
+            number(planner, sql, schema);
         }
     }
 }
 
-fn rules(planner: &Planner, pipeline: &Pipeline, panel: &Panel, schema: &DFSchema) -> Option<Rules> {
+/// Columns that a wave names beside its strata.
+fn named(wave: &Wave) -> impl Iterator<Item = &Name> {
+    let weights = wave.weights.iter();
+    let cells = weights.clone().filter_map(|w| w.nonresponse.as_ref()).flat_map(|n| &n.cells);
+    weights.flat_map(|w| &w.rake).chain(cells).chain(wave.further.quotas.iter().flat_map(|q| &q.columns))
+}
+
+/// A numeric expression over the members, as a double. Errors, reported: what the compiler says; a type that is no number.
+fn number(planner: &Planner, sql: &Sql, schema: &DFSchema) -> Option<Expr> {
+    let expr = planner.expr(sql, schema, &Scope::of(schema, None), Grain::Row)?;
+    let kind = expr.get_type(schema).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok()?;
+    if !kind.is_numeric() {
+        let message = format!("this is to be a number, and is {}", kind);
+        planner.report(Diagnostic::error(crate::codes::TYPE, sql.span, message).help("write `cast(… as double)`, or name a number"));
+        return None;
+    }
+    Some(cast(expr, DataType::Float64))
+}
+
+/// Consent, the rules of `members` in order, and what the panel's settings add: for all waves, and for one.
+fn rules(planner: &Planner, pipeline: &Pipeline, panel: &Panel, wave: Option<&str>, schema: &DFSchema) -> Option<Rules> {
     let scope = Scope::of(schema, None);
     let mut out = Rules { labels: vec![], conditions: vec![] };
     if let Some(purpose) = &panel.purpose
@@ -116,6 +218,10 @@ fn rules(planner: &Planner, pipeline: &Pipeline, panel: &Panel, schema: &DFSchem
                 }
             }
         }
+    }
+    for made in panel.made.iter().filter(|m| m.wave.is_none() || m.wave.as_deref() == wave) {
+        out.labels.push(made.label.clone());
+        out.conditions.push(planner.expr(&made.sql, schema, &scope, Grain::Row)?);
     }
     Some(out)
 }
@@ -152,171 +258,75 @@ impl Compiled<'_> {
         }
     }
 
-    fn panel_view(&self, solved: &Solved) -> Result<(LogicalPlan, Rules)> {
+    fn panel_view(&self, wave: &Wave, solved: &Solved) -> Result<(LogicalPlan, Rules)> {
         let panel = self.panel()?;
         let view = self.view(&panel.entity.value, solved)?;
-        let rules = self.found(rules(&self.planner, self.pipeline, panel, view.schema()))?;
+        let rules = self.found(rules(&self.planner, self.pipeline, panel, Some(&wave.name.value), view.schema()))?;
         Ok((view, rules))
     }
 
-    /// Who fails which rule first.
-    pub fn waterfall(&self, solved: &Solved) -> Result<Waterfall> {
-        let (view, rules) = self.panel_view(solved)?;
-        let counts = LogicalPlanBuilder::from(view)
-            .project([rules.first_failing()?.alias("failed")])?
-            .aggregate([ident("failed")], [count(lit(1i64)).alias("rows")])?
-            .sort([ident("failed").sort(true, false)])?
-            .build()?;
-        Ok(Waterfall { rules: rules.labels, counts })
-    }
-
-    /// Eligible members by stratum, in the order of the strata: their columns, then `rows`.
-    pub fn strata(&self, wave: &Wave, solved: &Solved) -> Result<LogicalPlan> {
-        let (view, rules) = self.panel_view(solved)?;
-        let by: Vec<Expr> = wave.strata.iter().map(|s| ident(&s.value)).collect();
-        let sort: Vec<_> = by.iter().map(|b| b.clone().sort(true, false)).collect();
-        let counted = LogicalPlanBuilder::from(view).filter(rules.all_hold())?.aggregate(by, [count(lit(1i64)).alias("rows")])?;
-        match sort.is_empty() {
-            true => counted.build(),
-            false => counted.sort(sort)?.build(),
-        }
-    }
-
-    /// The drawn members with all their columns, their rank in the stratum and design weight.
-    pub fn sample_plan(&self, wave: &Wave, solved: &Solved) -> Result<LogicalPlan> {
-        let panel = self.panel()?;
-        let (view, rules) = self.panel_view(solved)?;
-        let Some(entity) = self.pipeline.entity(&panel.entity.value) else { return plan_err!("no entity") };
-        let key = &entity.key.value;
+    /// Who fails which rule first in which stratum, and what allocating and drawing need to know of the strata; strata in order.
+    pub fn waterfall(&self, wave: &Wave, solved: &Solved) -> Result<Waterfall> {
+        let (view, rules) = self.panel_view(wave, solved)?;
         let schema = view.schema().as_ref().clone();
-        let scope = Scope::of(&schema, None);
-        let order = match &wave.order {
-            Some(sql) => self.found(self.planner.expr(sql, &schema, &scope, Grain::Row))?,
-            None => self.number(panel, key)?,
-        };
-        let strata: Vec<Expr> = wave.strata.iter().map(|s| ident(&s.value)).collect();
-        let rank = datafusion::functions_window::expr_fn::row_number()
-            .partition_by(strata.clone())
-            .order_by(vec![ident("#order").sort(true, false), ident(key).sort(true, false)])
-            .build()?
-            .alias("#rank");
-        let columns: Vec<Expr> = schema.iter().map(Expr::from).collect();
-        let ordered = columns.iter().cloned().chain([order.alias("#order")]).collect::<Vec<_>>();
-        let ranked = LogicalPlanBuilder::from(view).filter(rules.all_hold())?.project(ordered)?.window([rank])?.build()?;
-        let Some(allocation) = solved.allocations.get(&wave.name.value) else {
-            return plan_err!("the wave is not allocated yet");
-        };
-        let names: Vec<String> = (0..wave.strata.len()).map(|i| format!("#s{i}")).collect();
-        let rows = allocation.iter().filter(|a| a.drawn > 0).map(|a| {
-            let mut row = a.stratum.clone();
-            row.push(ScalarValue::Int64(Some(a.drawn as i64)));
-            row.push(ScalarValue::Float64(Some(a.eligible as f64 / a.drawn as f64)));
-            row
-        });
-        let mut fields: Vec<Field> = wave
-            .strata
-            .iter()
-            .zip(&names)
-            .map(|(s, n)| Ok(Field::new(n, schema.field_with_unqualified_name(&s.value)?.data_type().clone(), true)))
-            .collect::<Result<_>>()?;
-        fields.push(Field::new("#take", DataType::Int64, true));
-        fields.push(Field::new(PanelColumns::DESIGN_WEIGHT, DataType::Float64, true));
-        let take = values(fields, rows.collect())?;
-        let mut on: Vec<Expr> = strata.iter().zip(&names).map(|(s, n)| s.clone().eq(ident(n))).collect();
-        if on.is_empty() {
-            on.push(lit(true));
+        let strata: Vec<Expr> = cells_of(wave).iter().map(|s| ident(&s.value)).collect();
+        let mut columns: Vec<Expr> = strata.clone();
+        columns.push(rules.first_failing()?.alias("failed"));
+        let measured = self.measured(wave, &schema)?;
+        columns.extend(measured.inputs);
+        let mut by = vec![ident("failed")];
+        by.extend(strata.iter().cloned());
+        let mut aggregates = vec![count(lit(1i64)).alias("rows")];
+        let measures = measured.aggregates.iter().map(|(m, _)| *m).collect();
+        aggregates.extend(measured.aggregates.into_iter().map(|(m, e)| e.alias(format!("#{m:?}"))));
+        let mut sort: Vec<_> = strata.iter().map(|b| b.clone().sort(true, false)).collect();
+        sort.push(ident("failed").sort(true, false));
+        let counts = LogicalPlanBuilder::from(view).project(columns)?.aggregate(by, aggregates)?.sort(sort)?.build()?;
+        Ok(Waterfall { rules: rules.labels, counts, measures })
+    }
+
+    /// What a wave's allocation and draw sum up by stratum.
+    fn measured(&self, wave: &Wave, schema: &DFSchema) -> Result<Inputs> {
+        let mut out = Inputs::default();
+        let of = |sql: &Sql| self.found(number(&self.planner, sql, schema));
+        let names = &self.planner.names;
+        let mean = |c: &str| Ok::<_, datafusion::common::DataFusionError>(names.aggregate("exact_mean")?.call(vec![ident(c)]));
+        let by = &wave.allocate.by;
+        if let Some(measure) = &by.measure {
+            out.inputs.push(of(measure)?.alias("#measure"));
+            out.aggregates.push((Measured::MeasureKnown, count(ident("#measure"))));
+            out.aggregates.push((Measured::MeasureMean, mean("#measure")?));
+            let spread = names.aggregate("exact_stddev_samp")?.call(vec![ident("#measure")]);
+            out.aggregates.push((Measured::MeasureSpread, spread));
         }
-        let mut out = columns;
-        out.push(cast(ident("#rank"), DataType::Int32).alias(PanelColumns::RANK));
-        out.push(ident(PanelColumns::DESIGN_WEIGHT));
-        let joined = match wave.strata.is_empty() {
-            true => LogicalPlanBuilder::from(ranked).cross_join(take)?,
-            false => LogicalPlanBuilder::from(ranked).join_on(take, JoinType::Inner, on)?,
-        };
-        joined.filter(cast(ident("#rank"), DataType::Int64).lt_eq(ident("#take")))?.project(out)?.build()
-    }
-
-    /// The permanent random number of a row.
-    fn number(&self, panel: &Panel, key: &str) -> Result<Expr> {
-        let reference = match &panel.numbers {
-            Numbers::Seed(seed) => format!("seed:{seed}"),
-            Numbers::Env(name) => format!("env:{}", name.value),
-        };
-        let panel_name = self.pipeline.name.value.as_str();
-        Ok(self.planner.names.scalar("prn")?.call(vec![lit(reference), lit(panel_name), ident(key)]))
-    }
-
-    /// Population of a margin: its level, then `rows`, in order.
-    pub fn margin(&self, wave: &Wave, margin: &str, solved: &Solved) -> Result<LogicalPlan> {
-        let view = self.view(&self.panel()?.entity.value, solved)?;
-        let schema = view.schema().as_ref().clone();
-        let population = match wave.weights.as_ref().and_then(|w| w.population.as_ref()) {
-            Some(sql) => self.found(self.planner.expr(sql, &schema, &Scope::of(&schema, None), Grain::Row))?,
-            None => lit(true),
-        };
-        LogicalPlanBuilder::from(view)
-            .filter(population.is_true())?
-            .aggregate([ident(margin)], [count(lit(1i64)).alias("rows")])?
-            .sort([ident(margin).sort(true, false)])?
-            .build()
-    }
-
-    /// Cells of a wave's margins: their columns, `rows`, and `base` (the exact sum of design weights), in order.
-    pub fn cells(&self, wave: &Wave) -> Result<LogicalPlan> {
-        let sample = self.sample(wave)?;
-        let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
-        let by: Vec<Expr> = weights.rake.iter().map(|m| ident(&m.value)).collect();
-        let sum = self.planner.names.aggregate("exact_sum")?;
-        let aggregates = [count(lit(1i64)).alias("rows"), sum.call(vec![ident(PanelColumns::DESIGN_WEIGHT)]).alias("base")];
-        let sort: Vec<_> = by.iter().map(|b| b.clone().sort(true, false)).collect();
-        LogicalPlanBuilder::from(sample).aggregate(by, aggregates)?.sort(sort)?.build()
-    }
-
-    /// Distinct design weights within each cell: the cell's columns, the design weight, `rows`.
-    pub fn design_weights(&self, wave: &Wave) -> Result<LogicalPlan> {
-        let sample = self.sample(wave)?;
-        let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
-        let mut by: Vec<Expr> = weights.rake.iter().map(|m| ident(&m.value)).collect();
-        by.push(ident(PanelColumns::DESIGN_WEIGHT));
-        LogicalPlanBuilder::from(sample).aggregate(by, [count(lit(1i64)).alias("rows")])?.build()
-    }
-
-    fn sample(&self, wave: &Wave) -> Result<LogicalPlan> {
-        match self.catalog.work.get(&format!("sample:{}", wave.name.value)) {
-            Some(pinned) => {
-                let scan = crate::scan_work("sample", pinned)?;
-                let columns: Vec<Expr> = scan.schema().iter().map(|(q, f)| Expr::from((q, f)).alias(f.name())).collect();
-                LogicalPlanBuilder::from(scan).project(columns)?.build()
+        if let Some(cost) = &by.cost {
+            out.inputs.push(of(cost)?.alias("#cost"));
+            out.aggregates.push((Measured::Cost, mean("#cost")?));
+        }
+        if wave.further.response.as_ref().is_some_and(|r| r.rate_ppm.is_none()) {
+            for (measure, column) in [(Measured::Invited, "_panel_invited_0"), (Measured::Answered, "_panel_answered_0")] {
+                out.inputs.push(cast(ident(column), DataType::Float64).alias(format!("#{column}")));
+                let sum = names.aggregate("exact_sum")?.call(vec![ident(format!("#{column}"))]);
+                out.aggregates.push((measure, sum));
             }
-            None => plan_err!("the wave `{}` is not drawn yet", wave.name.value),
         }
+        if let Some(size) = &wave.further.draw.size {
+            out.inputs.push(of(size)?.alias("#size"));
+            out.aggregates.push((Measured::SizeKnown, count(ident("#size"))));
+            out.aggregates.push((Measured::SizeSum, names.aggregate("exact_sum")?.call(vec![ident("#size")])));
+            out.aggregates.push((Measured::SizeMin, datafusion::functions_aggregate::expr_fn::min(ident("#size"))));
+            let above = case(lit(true)).when(ident("#size").gt(lit(0.0f64)), lit(1i64)).end()?;
+            out.aggregates.push((Measured::SizeAbove, count(above)));
+        }
+        Ok(out)
     }
+}
 
-    /// The drawn members with their weights.
-    pub(crate) fn weighted(&self, wave: &Wave, solved: &Solved) -> Result<LogicalPlan> {
-        let sample = self.sample(wave)?;
-        let Some(weights) = &wave.weights else { return Ok(sample) };
-        let Some(factors) = solved.factors.get(&wave.name.value) else { return plan_err!("the wave is not weighted yet") };
-        let schema = sample.schema().as_ref().clone();
-        let names: Vec<String> = (0..weights.rake.len()).map(|i| format!("#c{i}")).collect();
-        let mut fields: Vec<Field> = weights
-            .rake
-            .iter()
-            .zip(&names)
-            .map(|(m, n)| Ok(Field::new(n, schema.field_with_unqualified_name(&m.value)?.data_type().clone(), true)))
-            .collect::<Result<_>>()?;
-        fields.push(Field::new("#factor", DataType::Float64, true));
-        let rows = factors.iter().map(|f| {
-            let mut row = f.cell.clone();
-            row.push(ScalarValue::Float64(Some(f.factor)));
-            row
-        });
-        let table = values(fields, rows.collect())?;
-        let on: Vec<Expr> = weights.rake.iter().zip(&names).map(|(m, n)| ident(&m.value).eq(ident(n))).collect();
-        let mut out: Vec<Expr> = schema.iter().map(Expr::from).collect();
-        out.push((ident(PanelColumns::DESIGN_WEIGHT) * ident("#factor")).alias(PanelColumns::WEIGHT));
-        LogicalPlanBuilder::from(sample).join_on(table, JoinType::Left, on)?.project(out)?.build()
-    }
+/// Columns to sum up, and how.
+#[derive(Default)]
+struct Inputs {
+    inputs: Vec<Expr>,
+    aggregates: Vec<(Measured, Expr)>,
 }
 
 /// Rows as literals; no rows is a table without any.

@@ -38,8 +38,16 @@ pub struct Allocation {
     pub stratum: Vec<ScalarValue>,
     /// Eligible members.
     pub eligible: u64,
-    /// Members drawn.
+    /// Members drawn to be asked at once.
     pub drawn: u64,
+    /// Members drawn into the reserve.
+    pub reserve: u64,
+    /// Answers wanted of it; members drawn, where no response is expected.
+    pub wanted: u64,
+    /// Of draws by size: probability = size × scale, below the size from which on a member is certain.
+    pub scale: f64,
+    /// That size; infinite if nobody is certain.
+    pub certain_from: f64,
 }
 
 /// Weight factor of a cell of margins.

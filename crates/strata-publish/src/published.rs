@@ -54,6 +54,15 @@ impl PublishedTable {
         Self { folder: Folder { store, root }, log }
     }
 
+    /// The table in folder `root` as it was published, to read it.
+    ///
+    /// Errors: as the store says.
+    pub async fn open(store: Arc<dyn ObjectStore>, root: Path) -> Result<Self, Error> {
+        let table = Self::new(store, root, Log::Delta);
+        let delta = table.folder.list(&table.folder.root.clone().join(delta::FOLDER)).await?;
+        Ok(if delta.is_empty() { Self { log: Log::Pointer, ..table } } else { table })
+    }
+
     /// Folder of a run's files.
     ///
     /// Errors: `Invalid` for an id that cannot be a folder.

@@ -2,6 +2,7 @@
 //! the same is found of tables and blocks that people write.
 
 mod loyalty;
+pub(crate) mod panel;
 mod preferred_time;
 
 use crate::pipeline::{

@@ -34,8 +34,13 @@ fn left_out(preset: &AttributePreset) -> Option<Diagnostic> {
     Some(Diagnostic::warning(codes::LEFT_OUT, core.span, message).help(help))
 }
 
+/// Whether what a source held before cannot be known: published waves never change.
+fn is_changing(source: &Source) -> bool {
+    source.mode == Mode::Mutable && source.history.is_none() && !crate::is_published_wave(&source.name.value)
+}
+
 fn no_past(pipeline: &Pipeline) -> Option<Diagnostic> {
-    let changing: Vec<&Source> = pipeline.sources.iter().filter(|s| s.mode == Mode::Mutable && s.history.is_none()).collect();
+    let changing: Vec<&Source> = pipeline.sources.iter().filter(|s| is_changing(s)).collect();
     let (first, others) = changing.split_first()?;
     let names: Vec<String> = changing.iter().map(|s| format!("`{}`", shown(&s.name.value))).collect();
     let rest = match others.is_empty() {

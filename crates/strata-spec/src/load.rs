@@ -106,7 +106,8 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
         typing_tool,
         personalise,
     };
-    if !expand::expand(&mut pipeline) {
+    let presets = expand::expand(&mut pipeline);
+    if !(expand::panel::expand(&mut pipeline) && presets) {
         declared.attributes_are_unknown();
     }
     check::check(&pipeline, &declared, problems);

@@ -17,7 +17,7 @@ pub use identity::{ConsentLog, Identity, OnMerge};
 pub use people::{Personalise, Personas, TypingTool};
 pub use preset::{AttributeModel, AttributePreset, KMeansPlanned, PlannedMethod, RfmMode, Terms};
 pub use test::UnitTest;
-pub use wave::{Fatigue, WavePlanned};
+pub use wave::{AllocateBy, AllocateRule, Design, Draw, Fatigue, Further, WavePart};
 
 /// A whole pipeline file.
 #[derive(Debug, Clone)]
@@ -558,8 +558,14 @@ pub struct Panel {
     pub exclude: Vec<Name>,
     /// `fatigue:`
     pub fatigue: Option<Fatigue>,
+    /// What exclusions, fatigue and earlier waves add to the rules.
+    pub made: Vec<wave::MadeRule>,
+    /// `numbers:` the name of the permanent random numbers; the pipeline's if absent.
+    pub numbers_of: Option<Name>,
     /// Source of the permanent random numbers.
     pub numbers: Numbers,
+    /// `state:` where a drawn wave is published, `{wave}` in place of its name.
+    pub state: Option<Name>,
     /// `waves:`
     pub waves: Vec<Wave>,
 }
@@ -590,8 +596,8 @@ pub struct Wave {
     pub order: Option<Sql>,
     /// `weights:`
     pub weights: Option<Weights>,
-    /// What it says beyond one draw.
-    pub planned: WavePlanned,
+    /// What else it says.
+    pub further: Further,
 }
 
 /// How many.
@@ -613,13 +619,15 @@ pub enum SampleOf {
 }
 
 /// `allocate: {by: proportional, ..}`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Allocate {
+    /// `by:` and what goes with it.
+    pub by: AllocateBy,
     /// `min:` at least so many a stratum (or all of it).
     pub min: u64,
     /// `max:` at most so many a stratum.
     pub max: Option<u64>,
-    /// `by:` and `rounding:`, if this version cannot run them.
+    /// `rounding:`, if this version cannot run it.
     pub planned: Vec<Name>,
     /// `after_bounds:`
     pub after_bounds: AfterBounds,
@@ -657,6 +665,10 @@ pub struct Weights {
     pub cap: Option<f64>,
     /// `report:`
     pub report: Vec<Name>,
+    /// `nonresponse:`
+    pub nonresponse: Option<wave::Nonresponse>,
+    /// `calibrate:`
+    pub calibrate: Option<wave::Calibrate>,
 }
 
 /// What raked weights add up to.
@@ -749,6 +761,8 @@ pub enum Rows {
     Entity(Name),
     /// A wave: one row a drawn panelist.
     Wave(Name),
+    /// Another part of a wave.
+    WavePart(Name, WavePart),
     /// A profile.
     Profile(Name),
     /// A table under `tables:`.

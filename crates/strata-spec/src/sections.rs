@@ -1,5 +1,6 @@
 //! One file for each section of a pipeline: tree → model. Never looks at another section; `check` holds them against each other.
 
+pub(crate) mod allocate;
 pub(crate) mod attribute;
 pub(crate) mod attribute_preset;
 pub(crate) mod checks;

@@ -162,7 +162,9 @@ fn panels_and_outputs_say_what_was_written() {
     assert!(matches!(&panel.numbers, Numbers::Env(n) if n.as_str() == "PANEL_KEY"));
     let wave = p.wave("2026w4").unwrap();
     assert_eq!((wave.sample.value, wave.sample_of), (Sample::PartsPerMillion(5_000), SampleOf::Members));
-    assert_eq!(wave.allocate, Allocate { min: 5, max: Some(500), planned: vec![], after_bounds: AfterBounds::Keep });
+    let allocate = &wave.allocate;
+    assert_eq!((allocate.min, allocate.max, allocate.after_bounds), (5, Some(500), AfterBounds::Keep));
+    assert_eq!((allocate.by.rule, allocate.planned.len()), (AllocateRule::Proportional, 0));
     let second = p.wave("second").unwrap();
     let weights = second.weights.as_ref().unwrap();
     assert_eq!((second.sample.value, second.allocate.after_bounds), (Sample::Count(4000), AfterBounds::Rebalance));
@@ -194,6 +196,7 @@ fn rows(from: &Rows) -> (&'static str, &str) {
     match from {
         Rows::Entity(n) => ("entity", n.as_str()),
         Rows::Wave(n) => ("wave", n.as_str()),
+        Rows::WavePart(n, part) => (part.name(), n.as_str()),
         Rows::Profile(n) => ("profile", n.as_str()),
         Rows::Table(n) => ("table", n.as_str()),
     }
@@ -274,7 +277,7 @@ fn the_sketch_is_told_about_its_mistake_and_everything_later() {
     assert_eq!(purpose.len(), 1);
     assert_eq!(&source[purpose[0].span.range()], "service");
     let later: Vec<&str> = found.diagnostics.iter().filter(|d| d.code.0 == "S0190").map(|d| &source[d.span.range()]).collect();
-    for key in ["identity", "personas", "typing_tool", "personalise", "fatigue", "quotas", "scd2"] {
+    for key in ["identity", "personas", "typing_tool", "personalise", "scd2"] {
         assert!(later.contains(&key), "{key}");
     }
 }

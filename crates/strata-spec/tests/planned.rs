@@ -142,11 +142,11 @@ fn panels_outputs_and_tests_say_what_was_written() {
     let p = planned();
     let panel = p.panel.as_ref().unwrap();
     let fatigue = panel.fatigue.as_ref().unwrap();
-    assert_eq!((fatigue.invites.as_ref().unwrap().value.count, fatigue.rest_us), (2, Some(21 * DAY_US)));
+    assert_eq!((fatigue.invites.as_ref().unwrap().value.count, fatigue.rest_after_complete_us), (2, Some(21 * DAY_US)));
     let wave = &panel.waves[0];
     assert_eq!(panel.exclude[0].as_str(), "level");
     assert_eq!(wave.strata.iter().map(|n| n.as_str()).collect::<Vec<_>>(), ["level", "region", "upper"]);
-    let shares: Vec<StratumShare> = wave.planned.strata.iter().map(|s| s.how.clone()).collect();
+    let shares: Vec<StratumShare> = wave.further.strata.iter().map(|s| s.how.clone()).collect();
     assert_eq!(
         shares,
         [
@@ -155,18 +155,18 @@ fn panels_outputs_and_tests_say_what_was_written() {
             StratumShare::Shares(vec![("NORTH".into(), 250_000)])
         ]
     );
-    let quotas = &wave.planned.quotas;
+    let quotas = &panel.waves[1].further.quotas;
     assert_eq!(quotas[0].cells[0], (vec!["top".to_owned()], Target { of: Sample::PartsPerMillion(500_000), tolerance: 30_000 }));
     assert_eq!(
         (quotas[1].columns.len(), quotas[1].cells[0].0.as_slice()),
         (2, ["top".to_owned(), "north".to_owned()].as_slice())
     );
-    let set = &wave.planned;
-    assert_eq!((set.refresh_ppm, set.reserve, set.replicates), (Some(200_000), Some(Reserve::For(30 * DAY_US)), Some(4)));
+    let set = &wave.further;
+    assert_eq!((panel.waves[1].further.refresh_ppm, set.reserve, set.replicates), (Some(200_000), Some(Reserve::For(30 * DAY_US)), Some(4)));
     assert_eq!(set.response.as_ref().unwrap().rate_ppm, Some(300_000));
     let weights = wave.weights.as_ref().unwrap();
     assert_eq!((weights.cap, weights.report.len(), weights.collapse.as_ref().map(Vec::len)), (Some(5.0), 2, Some(2)));
-    assert_eq!(wave.allocate.planned.iter().map(|n| n.as_str()).collect::<Vec<_>>(), ["neyman", "nearest"]);
+    assert_eq!(wave.allocate.planned.iter().map(|n| n.as_str()).collect::<Vec<_>>(), ["nearest"]);
     let all = OutputPlanned {
         format: Some("iceberg".into()),
         history: Some("scd2".into()),

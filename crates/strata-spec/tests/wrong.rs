@@ -346,13 +346,12 @@ fn panels_are_whole() {
         &[
             ("S0116 10:15", "100%"),
             ("S0209 11:22", "`age`"),
-            ("S0190 12:22", "proportional"),
+            ("S0106 12:17", "measure: spend"),
             ("S0190 12:40", "largest_remainder"),
             ("S0116 12:57", "lower `min`"),
             ("S0209 13:24", "did you mean `age`"),
             ("S0190 13:39", "drop_and_rescale"),
-            ("S0190 13:49", "trimmed"),
-            ("S0190 14:7", "strata"),
+            ("S0105 14:7", "entry"),
         ],
     );
     wrong_after(
@@ -360,7 +359,7 @@ fn panels_are_whole() {
         "panel:\n  members: {rules: {adult: age > 18, rest: else}}\n  fatigue: {}\n  waves: {w-1: {sample: 0, strata: {age: x}}}\n",
         &[
             ("S0122 7:38", "condition"),
-            ("S0190 8:3", "contacts"),
+            ("S0106 8:12", "counts: invites"),
             ("S0107 9:11", "letters"),
             ("S0116 9:25", "at least 1"),
             ("S0190 9:36", "allocate"),

@@ -28,3 +28,88 @@ fn every_line_is_accounted_for() {
     let again = run_pipeline(&RunSpec::new(&pipeline, &data, &work.path().join("again")).threads(7).round_trip(true));
     assert_eq!(content_of(&again.unwrap()), content_of(&report));
 }
+
+/// The three waves of the community, as `waves.sh` draws, fields and weighs them.
+fn community(data: &std::path::Path, work: &std::path::Path, waves: &str) {
+    let script = repository().join("pipelines/community/waves.sh");
+    let mut command = std::process::Command::new(script);
+    command.arg(data).arg(work).env("STRATA", strata_testkit::binary()).env("PYTHON", strata_testkit::python());
+    let done = command.env("WAVES", waves).env("NO_COLOR", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+}
+
+fn json(path: PathBuf) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap()
+}
+
+/// Households of a wave that are asked at once, from what the platform is given.
+fn asked(work: &std::path::Path, wave: &str) -> std::collections::BTreeSet<String> {
+    let runs = std::fs::read_dir(work.join(format!("out/panelists_{wave}/runs"))).unwrap().map(|e| e.unwrap().path());
+    let newest = runs.max().unwrap();
+    let files = std::fs::read_dir(newest).unwrap().map(|e| e.unwrap().path());
+    let mut out = std::collections::BTreeSet::new();
+    for file in files.filter(|f| f.extension().is_some_and(|e| e == "csv")) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let head: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+        let reserve = head.iter().position(|h| *h == "reserve_rank").unwrap();
+        let rows = text.lines().skip(1).map(|l| l.split(',').collect::<Vec<_>>());
+        out.extend(rows.filter(|r| r[reserve].is_empty()).map(|r| r[0].to_owned()));
+    }
+    out
+}
+
+#[test]
+fn a_community_is_asked_three_times_and_its_movement_is_found() {
+    let Some(data) = data() else {
+        println!("not run: the data are not fetched; tests/run.sh fetches them");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    community(&data, &work, "spring summer autumn");
+    let waves = ["spring", "summer", "autumn"];
+    let people: Vec<_> = waves.iter().map(|w| asked(&work, w)).collect();
+    for (at, wave) in waves.iter().enumerate() {
+        let run = json(work.join(format!("run_{wave}.json")));
+        let report = &run["panel"][0];
+        assert_eq!(report["drawn"].as_u64().unwrap(), people[at].len() as u64, "{wave}");
+        let weights = json(work.join(format!("weights_{wave}.json")));
+        assert_eq!(weights["converged"], true, "{wave}");
+        assert!(weights["worst"].as_f64().unwrap() <= 1e-6 && (weights["sum"].as_f64().unwrap() - 1_723.0).abs() < 0.1, "{wave}");
+        let answers = weights["dispositions"][0][1].as_f64().unwrap();
+        assert!((answers - 240.0).abs() < 50.0, "{wave}: {answers} answers");
+        if at > 0 {
+            let both = people[at - 1].intersection(&people[at]).count() as u64;
+            let overlap = &report["overlaps"][0];
+            assert_eq!((overlap["before"].as_str(), overlap["both"].as_u64()), (Some(waves[at - 1]), Some(both)));
+            // Everybody who could be asked again is, and the others have their reason.
+            assert_eq!(overlap["due"], overlap["both"], "{overlap}");
+            let lost: u64 = overlap["lost"].as_array().unwrap().iter().map(|l| l[1].as_u64().unwrap()).sum();
+            assert_eq!(lost + both, people[at - 1].len() as u64);
+            assert!(run["sources"].as_array().unwrap().iter().any(|s| s["source"] == format!("__wave_{}", waves[at - 1])));
+        }
+    }
+    let moved = json(work.join("weights_summer.json"));
+    let of = |value: &str| moved["movements"].as_array().unwrap().iter().find(|m| m["of"][1] == value).unwrap().clone();
+    let light = of("light");
+    let (change, error) = (light["change"].as_f64().unwrap(), light["standard_error"].as_f64().unwrap());
+    assert!((change + 0.9).abs() < 3.0 * error && error < 0.4, "{light}");
+    // Doing a wave again changes nobody.
+    community(&data, &work, "autumn");
+    assert_eq!(asked(&work, "autumn"), people[2]);
+    // An earlier wave of other settings is no wave to go on from.
+    let pipeline = dir.path().join("pipeline.yaml");
+    let text = std::fs::read_to_string(repository().join("pipelines/community/pipeline.yaml")).unwrap();
+    let summer = text.find("    summer:").unwrap();
+    let edited = text[..summer].to_owned() + &text[summer..].replacen("refresh: 25%", "refresh: 30%", 1);
+    std::fs::write(&pipeline, edited).unwrap();
+    let mut command = std::process::Command::new(strata_testkit::binary());
+    command.arg("run").arg(&pipeline).args(["-p", "wave=autumn", "--as-of", "2017-10-02T00:00:00-04:00", "--state"]);
+    let of = |name: &str, path: &std::path::Path| format!("{name}={}", path.display());
+    command.arg(work.join("other")).arg("-p").arg(of("data", &data)).arg("-p").arg(of("work", &work));
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(3), "{said}");
+    assert!(said.contains("`summer` was drawn by other settings than the file has now"), "{said}");
+}

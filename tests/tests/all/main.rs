@@ -10,6 +10,7 @@ mod fuzz;
 mod hostile;
 mod journey;
 mod kill;
+mod panel;
 mod presets;
 mod reuse;
 mod s3;

@@ -82,7 +82,7 @@ fn entity_of(world: &World, output: &Output, problems: &mut Problems) -> Option<
             problems.add(Diagnostic::error(codes::UNKNOWN_ENTITY, name.span, message).help(help));
             None
         }
-        Rows::Wave(name) => {
+        Rows::Wave(name) | Rows::WavePart(name, _) => {
             world.must_be(name, "waves", codes::UNKNOWN_WAVE, "wave", problems);
             world.pipeline.panel.as_ref().map(|p| p.entity.value.clone()).filter(|e| !e.is_empty())
         }
@@ -109,8 +109,12 @@ fn selected(world: &World, output: &Output, entity: Option<&str>, item: &Located
         Select::All(of) => {
             let fits = match &output.from {
                 Rows::Profile(name) | Rows::Table(name) => name.value == *of,
+                Rows::WavePart(..) => of == "panel",
                 Rows::Entity(_) | Rows::Wave(_) => false,
             };
+            if fits && of == "panel" {
+                return;
+            }
             if !world.declared.has("profiles", of) && !world.declared.has("tables", of) {
                 let mut known = world.declared.texts("profiles");
                 known.extend(world.declared.texts("tables"));
@@ -126,13 +130,14 @@ fn selected(world: &World, output: &Output, entity: Option<&str>, item: &Located
 
 fn entity_rows_are_known(world: &World, output: &Output, entity: Option<&str>) -> bool {
     match &output.from {
-        Rows::Entity(_) | Rows::Wave(_) => entity.is_some_and(|e| world.declared.has("entities", e)),
+        Rows::Entity(_) | Rows::Wave(_) | Rows::WavePart(..) => entity.is_some_and(|e| world.declared.has("entities", e)),
         Rows::Profile(_) | Rows::Table(_) => true,
     }
 }
 
 fn mixed(output: &Output, span: Span, problems: &mut Problems) {
-    let (Rows::Entity(rows) | Rows::Wave(rows) | Rows::Profile(rows) | Rows::Table(rows)) = &output.from;
+    let (Rows::Entity(rows) | Rows::Wave(rows) | Rows::WavePart(rows, _) | Rows::Profile(rows) | Rows::Table(rows)) =
+        &output.from;
     let message = format!("output `{}` has other rows: those of `{}`", shown(&output.name.value), shown(&rows.value));
     let mixed = Diagnostic::error(codes::MIXED_ROWS, span, message).also(rows.span, "the rows are said here");
     problems.add(mixed.help("make two outputs of it, or mend `from`"));

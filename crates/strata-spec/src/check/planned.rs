@@ -162,21 +162,52 @@ fn panel(world: &World, problems: &mut Problems) {
     let Some(panel) = &world.pipeline.panel else { return };
     let entity = panel.entity.value.as_str();
     panel.exclude.iter().for_each(|n| world.must_be_column(n, entity, problems));
-    panel.fatigue.iter().for_each(|f| {
-        must_be_source(world, &f.counts, problems);
-    });
+    for counted in panel.fatigue.iter().flat_map(|f| &f.counts) {
+        must_be_source_or_table(world, counted, problems);
+        needs_time(world, counted, "`fatigue`", problems);
+    }
     panel.waves.iter().for_each(|w| wave(world, w, entity, problems));
+    for (at, wave) in panel.waves.iter().enumerate() {
+        for name in wave.further.not_in.iter().chain(&wave.further.after) {
+            earlier(world, &panel.waves[..at], name, problems);
+            if panel.state.is_none() && world.declared.has("waves", &name.value) {
+                let message = format!("people of `{}` are read from where it is published, and the panel has no `state`", shown(&name.value));
+                let help = "write `state: \"${vars.out}/{wave}\"`, the folder of the output with `from: panel.{wave}`";
+                problems.add(Diagnostic::error(codes::MISSING_KEY, name.span, message).help(help));
+            }
+        }
+    }
+}
+
+/// A wave can look back at waves that stand before it.
+fn earlier(world: &World, before: &[Wave], name: &Name, problems: &mut Problems) {
+    if world.must_be(name, "waves", codes::UNKNOWN_WAVE, "wave", problems)
+        && !before.iter().any(|w| w.name.value == name.value)
+        && world.pipeline.wave(&name.value).is_some()
+    {
+        let message = format!("`{}` is no earlier wave", shown(&name.value));
+        problems.add(Diagnostic::error(codes::UNKNOWN_WAVE, name.span, message).help("waves stand in their order: name one above"));
+    }
 }
 
 fn wave(world: &World, wave: &Wave, entity: &str, problems: &mut Problems) {
-    for name in wave.planned.quotas.iter().flat_map(|q| &q.columns) {
+    for name in wave.further.quotas.iter().flat_map(|q| &q.columns) {
         world.must_be_column(name, entity, problems);
     }
-    for name in wave.planned.response.iter().flat_map(|r| &r.shrink_to) {
+    let response = wave.further.response.as_ref();
+    for name in response.iter().flat_map(|r| &r.shrink_to) {
         world.must_be_segmentation(name, problems);
     }
-    for name in wave.weights.iter().flat_map(|w| &w.collapse).flatten() {
+    let weights = || wave.weights.iter();
+    let cells = weights().filter_map(|w| w.nonresponse.as_ref()).flat_map(|n| &n.cells);
+    for name in weights().flat_map(|w| &w.collapse).flatten().chain(cells) {
         world.must_be_column(name, entity, problems);
+    }
+    let counted = world.pipeline.panel.as_ref().and_then(|p| p.fatigue.as_ref()).is_some_and(|f| f.complete.is_some());
+    if response.is_some_and(|r| r.rate_ppm.is_none()) && !counted {
+        let message = format!("the past rate of `{}` is answers over contacts, and nothing says what those are", shown(&wave.name.value));
+        let help = "write `fatigue: {counts: invites, complete: condition}` for the panel, or `expect_response: {rate: 30%}`";
+        problems.add(Diagnostic::error(codes::MISSING_KEY, wave.name.span, message).help(help));
     }
 }
 

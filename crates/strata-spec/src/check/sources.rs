@@ -46,8 +46,9 @@ pub(super) fn must_be_source(world: &World, name: &Name, problems: &mut Problems
 /// Reports a name that is neither a source nor a table.
 pub(super) fn must_be_source_or_table(world: &World, from: &Name, problems: &mut Problems) {
     let declared = || ["sources", "tables"].into_iter().any(|section| world.declared.has(section, &from.value));
-    // Tables of presets are declared nowhere.
-    if from.value.is_empty() || declared() || world.pipeline.table(&from.value).is_some() {
+    // Tables of presets and sources over published waves are declared nowhere.
+    let made = || world.pipeline.table(&from.value).is_some() || world.pipeline.source(&from.value).is_some();
+    if from.value.is_empty() || declared() || made() {
         return;
     }
     let mut known = world.declared.texts("sources");

@@ -4,7 +4,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::language::outputs as language;
-use crate::pipeline::{Class, History, Output, OutputPlanned, Rows, Select, WriteFormat};
+use crate::pipeline::{Class, History, Output, OutputPlanned, Rows, Select, WavePart, WriteFormat};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::sections::column::CLASSES;
@@ -215,7 +215,15 @@ fn select(name: &Name, problems: &mut Problems) -> Option<Select> {
 /// `from:` as written; whether it is declared is checked later.
 fn rows(from: &Name, names: &RowNames, problems: &mut Problems) -> Rows {
     if let Some(wave) = from.value.strip_prefix("panel.") {
-        return Rows::Wave(Located::new(wave.to_owned(), from.span));
+        let Some((wave, part)) = wave.split_once('.') else { return Rows::Wave(Located::new(wave.to_owned(), from.span)) };
+        let wave = Located::new(wave.to_owned(), from.span);
+        if let Some((_, found)) = WavePart::NAMES.iter().find(|(name, _)| *name == part) {
+            return Rows::WavePart(wave, *found);
+        }
+        let help = problems.known_help(part, "parts of a wave", &WavePart::NAMES.map(|(name, _)| name));
+        let message = format!("a wave has no part `{}`", shown(part));
+        problems.add(Diagnostic::error(codes::UNKNOWN_ROWS, from.span, message).help(help));
+        return Rows::WavePart(wave, WavePart::Eligibility);
     }
     if from.value == "panel" {
         problems.add(

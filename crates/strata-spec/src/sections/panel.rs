@@ -4,12 +4,12 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::language::panel as language;
-use crate::pipeline::wave::{StratumRule, WavePlanned};
-use crate::pipeline::{AfterBounds, Allocate, Entity, Numbers, Panel, Sample, SampleOf, Wave};
+use crate::pipeline::wave::{Further, StratumRule};
+use crate::pipeline::{AfterBounds, Allocate, AllocateBy, Entity, Numbers, Panel, Sample, SampleOf, Wave};
 use crate::problems::{Problems, shown};
 use crate::read;
-use crate::sections::{rule, segment, waves, weights};
-use crate::text::{Located, Name, Span, Sql};
+use crate::sections::{allocate, rule, segment, waves, weights};
+use crate::text::{Located, Name, Sql};
 use crate::tree::{Node, Value};
 
 /// `panel:`
@@ -18,12 +18,21 @@ pub(crate) fn panel(node: &Node, entities: &[Entity], problems: &mut Problems) -
     let entity = segment::entity(&mut f, entities);
     let members = f.need("members", "write `members: {where: condition, purpose: research}`");
     let Members { rules, purpose, exclude } = members.map(|n| members_of(n, f.p)).unwrap_or_default();
+    let numbers_of = f.name("numbers");
     let numbers = numbers(&mut f);
+    let state = f.name("state");
+    if let Some(state) = state.as_ref().filter(|s| !s.value.is_empty() && !s.value.contains("{wave}")) {
+        let message = format!("`state: {}` is one place for every wave", shown(&state.value));
+        f.p.add(
+            Diagnostic::error(codes::BAD_PLACEHOLDER, state.span, message)
+                .help("write `{wave}` where the name of a wave stands, as in `state: \"${vars.out}/{wave}\"`"),
+        );
+    }
     let waves = f.need("waves", "write `waves: {main: {sample: 2%, strata: [region]}}`");
     let waves = waves.map(|n| all(n, f.p)).unwrap_or_default();
     let fatigue = f.take("fatigue").and_then(|n| waves::fatigue(n, f.p));
     f.finish();
-    Some(Panel { entity, rules, purpose, exclude, fatigue, numbers, waves })
+    Some(Panel { entity, rules, purpose, exclude, fatigue, made: Vec::new(), numbers_of, numbers, state, waves })
 }
 
 #[derive(Default)]
@@ -95,17 +104,28 @@ fn wave(name: &Name, node: &Node, problems: &mut Problems) -> Option<Wave> {
         problems.add(Diagnostic::error(codes::NOT_A_NAME, name.span, message).help("names of waves are letters, digits and `_`"));
     }
     let mut f = Fields::open(node, name, &language::WAVE, problems)?;
-    let sample = f.need("sample", "write `sample: 2%` or `sample: 4000`").and_then(|n| sample(n, f.p));
     let sample_of = f.word("sample_of", &[("all", SampleOf::All), ("members", SampleOf::Members)]).unwrap_or(SampleOf::All);
     let (strata, each) = f.take("strata").map(|n| strata(n, f.p)).unwrap_or_default();
-    let allocate = f.take("allocate").and_then(|n| allocate(n, f.p));
+    let allocate = f.take("allocate").and_then(|n| allocate::allocate(n, f.p));
+    let asked = f.take("sample").and_then(|n| sample(n, f.p));
+    let budget = allocate.as_ref().is_some_and(|a| a.by.budget.is_some() || !a.by.rows.is_empty());
+    if !f.has("sample") && !budget {
+        let message = format!("{} needs `sample`", f.what);
+        f.p.add(
+            Diagnostic::error(codes::MISSING_KEY, f.owner, message).help("write `sample: 2%` or `sample: 4000`"),
+        );
+    }
     let order = f.sql("order");
     let weights = f.take("weights").and_then(|n| weights::weights(n, f.p));
-    let planned = WavePlanned { strata: each, ..waves::planned(&mut f) };
+    let draw = f.take("draw").and_then(|n| allocate::draw(n, f.p)).unwrap_or_default();
+    let further = Further { strata: each, draw, ..waves::further(&mut f) };
+    waves::together(&mut f, &further);
     f.finish();
-    let sample = sample.unwrap_or(Located::new(Sample::Count(1), name.span));
-    let allocate = allocate.unwrap_or(Allocate { min: 0, max: None, planned: Vec::new(), after_bounds: AfterBounds::Rebalance });
-    Some(Wave { name: name.clone(), sample, sample_of, strata, allocate, order, weights, planned })
+    let sample = asked.unwrap_or(Located::new(Sample::Count(1), name.span));
+    let by = AllocateBy::default();
+    let allocate =
+        allocate.unwrap_or(Allocate { by, min: 0, max: None, planned: Vec::new(), after_bounds: AfterBounds::Rebalance });
+    Some(Wave { name: name.clone(), sample, sample_of, strata, allocate, order, weights, further })
 }
 
 /// `2%`, `0.5%` or a number.
@@ -160,28 +180,6 @@ fn strata(node: &Node, problems: &mut Problems) -> (Vec<Name>, Vec<StratumRule>)
     let entries = read::entries(node, "`strata`", problems);
     let each = entries.iter().map(|e| waves::stratum(&e.key, &e.value, problems)).collect();
     (entries.iter().map(|e| e.key.clone()).collect(), each)
-}
-
-fn allocate(node: &Node, problems: &mut Problems) -> Option<Allocate> {
-    let mut f = Fields::item(node, &language::ALLOCATE, problems)?;
-    let by = ["proportional", "equal", "neyman", "size_power", "bankier", "optimal", "fixed"].map(|w| (w, w != "proportional"));
-    let roundings = ["largest_remainder", "nearest", "floor", "ceiling", "random"].map(|w| (w, w != "largest_remainder"));
-    let mut planned = Vec::new();
-    for (key, known) in [("by", by.as_slice()), ("rounding", roundings.as_slice())] {
-        if f.word(key, known) == Some(true) {
-            planned.extend(f.name(key));
-        }
-    }
-    let min = f.whole("min", 0..=u64::MAX).unwrap_or(0);
-    let max = f.whole("max", 1..=u64::MAX);
-    let bounds = [("rebalance", AfterBounds::Rebalance), ("keep", AfterBounds::Keep)];
-    let after_bounds = f.word("after_bounds", &bounds).unwrap_or(AfterBounds::Rebalance);
-    if max.is_some_and(|max| max < min) {
-        let span: Span = f.key_span("max");
-        read::bad_value(codes::BAD_NUMBER, span, "`max` is less than `min`".to_owned(), "raise `max` or lower `min`", f.p);
-    }
-    f.finish();
-    Some(Allocate { min, max, planned, after_bounds })
 }
 
 #[cfg(test)]

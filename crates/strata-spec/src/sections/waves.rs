@@ -4,8 +4,8 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::language::panel;
-use crate::pipeline::Sample;
-use crate::pipeline::wave::{Fatigue, Quota, Reserve, Response, StratumRule, StratumShare, Target, WavePlanned};
+use crate::pipeline::wave::{Burden, Fatigue, Further, Quota, Reserve, Response, StratumRule, StratumShare, Target};
+use crate::pipeline::{Design, Draw, Sample};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::sections::panel::{parts_per_million, share};
@@ -16,23 +16,72 @@ use crate::tree::{Entry, Node, Value};
 /// `fatigue:`
 pub(crate) fn fatigue(node: &Node, problems: &mut Problems) -> Option<Fatigue> {
     let mut f = Fields::item(node, &panel::FATIGUE, problems)?;
-    let counts = f.need_name("counts", "write `counts: invites`, the source of invitations");
+    let counts = f.need("counts", "write `counts: invites`, the source of invitations");
+    let counts = counts.map(|n| read::names(n, "`counts`", f.p)).unwrap_or_default();
     let invites = f.take("invites").and_then(|n| people::rate(n, "`invites`", f.p).map(|r| Located::new(r, n.span)));
-    let rest_us = f.take("rest_after_complete").and_then(|n| window::exact_us(n, "`rest_after_complete`", f.p));
-    let never = f.sql("never");
+    let found = Fatigue {
+        counts,
+        filter: f.sql("where"),
+        invites,
+        rest_us: f.take("rest").and_then(|n| window::exact_us(n, "`rest`", f.p)),
+        complete: f.sql("complete"),
+        rest_after_complete_us: f.take("rest_after_complete").and_then(|n| window::exact_us(n, "`rest_after_complete`", f.p)),
+        in_field: f.sql("in_field"),
+        burden: f.take("burden").and_then(|n| burden(n, f.p)),
+        never: f.sql("never"),
+    };
+    if f.has("rest_after_complete") && !f.has("complete") {
+        let span = f.key_span("rest_after_complete");
+        let message = "`rest_after_complete` needs `complete`: which contacts are answers";
+        let help = "write `complete: status = 'complete'`, a condition on the rows of the first of `counts`";
+        f.p.add(Diagnostic::error(codes::MISSING_KEY, span, message).help(help));
+    }
     f.finish();
-    Some(Fatigue { counts, invites, rest_us, never })
+    Some(found)
 }
 
-/// The keys of a wave that this version cannot run.
-pub(crate) fn planned(f: &mut Fields) -> WavePlanned {
-    WavePlanned {
+fn burden(node: &Node, problems: &mut Problems) -> Option<Burden> {
+    let mut f = Fields::item(node, &panel::BURDEN, problems)?;
+    let minutes = f.need_sql("minutes", "write `minutes: length_minutes`");
+    let most = f.need("most", "write `most: 60/90d`").and_then(|n| people::rate(n, "`most`", f.p));
+    let this = f.whole("this", 0..=u64::MAX).unwrap_or(0);
+    f.finish();
+    Some(Burden { minutes, most: most?, this })
+}
+
+/// What a wave says beyond who is drawn first; its strata and draw are read elsewhere.
+pub(crate) fn further(f: &mut Fields) -> Further {
+    Further {
         strata: Vec::new(),
+        draw: Draw::default(),
         response: f.take("expect_response").and_then(|n| response(n, f.p)),
         quotas: f.take("quotas").map(|n| quotas(n, f.p)).unwrap_or_default(),
+        not_in: f.names("not_in"),
+        after: f.name("after"),
         refresh_ppm: f.take("refresh").and_then(|n| share(n, "`refresh`", f.p)),
         reserve: f.take("reserve").and_then(|n| reserve(n, f.p)),
         replicates: f.whole("replicates", 1..=1000).and_then(|n| u32::try_from(n).ok()),
+    }
+}
+
+/// Keys of a wave that exclude or need each other.
+pub(crate) fn together(f: &mut Fields, further: &Further) {
+    let plain = matches!(further.draw.by, Design::Srs);
+    let cuts = f.has("replicates") || f.has("reserve");
+    let wrong = [
+        (f.has("quotas") && f.has("strata"), "quotas", "the wave has both `quotas` and `strata`", "keep one of them: quotas are cells of their own"),
+        (f.has("quotas") && f.has("allocate"), "allocate", "quotas say how many of each cell: `allocate` is not used", "remove one of them"),
+        (f.has("quotas") && !plain, "draw", "quotas are filled by the least numbers: `draw: {by: …}` is not used", "remove one of them"),
+        (f.has("order") && (!plain || further.draw.shift > 0.0), "order", "`order` says who is drawn first, and so does `draw`", "keep one of them"),
+        (cuts && !plain, "draw", "only a simple draw is cut into replicates and a reserve", "write `draw: {by: srs}`, or remove `replicates` and `reserve`"),
+        (f.has("after") && (!plain || f.has("order")), "after", "people of the wave before stay in first only in a simple draw by number", "remove `order` and `draw: {by: …}`, or `after`"),
+        (f.has("refresh") && !f.has("after"), "refresh", "`refresh` rotates people of a wave before out, and `after` names none", "write `after: wave`"),
+    ];
+    for (is_wrong, key, message, help) in wrong {
+        if is_wrong {
+            let span = f.key_span(key);
+            f.p.add(Diagnostic::error(codes::CHOOSE_ONE, span, message).help(help));
+        }
     }
 }
 
@@ -40,14 +89,21 @@ fn response(node: &Node, problems: &mut Problems) -> Option<Response> {
     let mut f = Fields::item(node, &panel::RESPONSE, problems)?;
     let rate_ppm = f.take("rate").and_then(|n| share(n, "`rate`", f.p));
     f.word("model", &[("past_rate", ())]);
+    let base = f.whole("base", 0..=u64::MAX).unwrap_or(50);
+    let incidence_ppm = f.take("incidence").and_then(|n| share(n, "`incidence`", f.p)).unwrap_or(1_000_000);
+    let rejected_ppm = f.take("rejected").and_then(|n| share(n, "`rejected`", f.p)).unwrap_or(0);
     let shrink_to = f.name("shrink_to");
     if f.has("rate") == f.has("model") {
         let message = "`expect_response` needs one of `rate` and `model`";
         let help = "write `rate: 30%`, or `model: past_rate`";
         f.p.add(Diagnostic::error(codes::CHOOSE_ONE, node.span, message).help(help));
     }
+    if rejected_ppm >= 1_000_000 {
+        let span = f.value_span("rejected");
+        read::bad_value(codes::BAD_NUMBER, span, "all answers are rejected".to_owned(), "write less than 100%", f.p);
+    }
     f.finish();
-    Some(Response { rate_ppm, shrink_to })
+    Some(Response { rate_ppm, base, incidence_ppm, rejected_ppm, shrink_to })
 }
 
 fn reserve(node: &Node, problems: &mut Problems) -> Option<Reserve> {
@@ -55,7 +111,11 @@ fn reserve(node: &Node, problems: &mut Problems) -> Option<Reserve> {
     if percent {
         share(node, "`reserve`", problems).map(Reserve::Share)
     } else {
-        window::exact_us(node, "`reserve`", problems).map(Reserve::For)
+        let found = window::exact_us(node, "`reserve`", problems).map(Reserve::For);
+        match found.is_some() && problems.not_yet(node.span, "a `reserve` for a time", panel::KEPT_FOR) {
+            true => None,
+            false => found,
+        }
     }
 }
 

@@ -1,0 +1,94 @@
+//! What a wave sees of earlier ones: whether they are published, who of them stays, and why others do not. Never reads a wave that this run
+//! draws anew.
+
+use super::broken;
+use crate::error::{Error, Result};
+use crate::identity::without_places;
+use crate::report::OverlapReport;
+use crate::run::Run;
+use crate::solve::integer;
+use crate::solved_wire::hex;
+use sha2::{Digest, Sha256};
+use strata_publish::PublishedTable;
+use strata_runtime::store;
+use strata_spec::pipeline::{Rows, Wave};
+
+/// Where a published wave keeps the digest of its settings, in its manifest.
+pub(crate) fn kept_name(wave: &str) -> String {
+    format!("wave:{wave}")
+}
+
+/// Errors: `Contract` if a wave that this one looks back at is not published, or is drawn by the same run.
+pub(super) async fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> {
+    let pipeline = run.compiled.pipeline();
+    for name in wave.further.not_in.iter().chain(&wave.further.after) {
+        let also = pipeline.outputs.iter().find(|o| matches!(&o.from, Rows::Wave(w) if w.value == name.value));
+        if let Some(output) = also {
+            let message = format!(
+                "`{}` looks back at `{}`, which the output `{}` draws anew in the same run",
+                wave.name.value, name.value, output.name.value
+            );
+            return Err(broken(step, message, "publish one wave a run: `from: panel.${vars.wave}`, and `-p wave=…`"));
+        }
+        let published = run.compiled.published_wave(&name.value).is_some_and(|t| !t.files.is_empty());
+        if !published {
+            let message = format!("`{}` looks back at `{}`, which is not published where `state` says", wave.name.value, name.value);
+            return Err(broken(step, message, "run that wave first, into the folder that `state` names, as Parquet"));
+        }
+        let drawn_by = published_definition(run, step, &name.value).await?;
+        let now = pipeline.wave(&name.value).map(definition);
+        if drawn_by.is_some() && drawn_by != now {
+            let message = format!("`{}` was drawn by other settings than the file has now, and `{}` looks back at it", name.value, wave.name.value);
+            return Err(broken(step, message, "put its settings back, or run that wave again before this one"));
+        }
+    }
+    Ok(())
+}
+
+/// Digest of what decides who is drawn for a wave, weights apart: kept with what is published of it.
+pub(crate) fn definition(wave: &Wave) -> String {
+    let drawn = Wave { weights: None, ..wave.clone() };
+    hex(&Sha256::digest(without_places(&format!("{drawn:?}")).as_bytes()))
+}
+
+/// The digest that a published wave was drawn by; `None` if it says none.
+async fn published_definition(run: &Run<'_>, step: &str, wave: &str) -> Result<Option<String>> {
+    let pipeline = run.compiled.pipeline();
+    let source = pipeline.sources.iter().find(|s| s.name.value == format!("__wave_{wave}"));
+    let Some(source) = source else { return Ok(None) };
+    let failed = |message: String| Error::Failed { step: step.to_owned(), message };
+    let place = store::place(&source.path.value).map_err(|e| failed(e.to_string()))?;
+    let unread = |e| Error::of_publish(step, e);
+    let table = PublishedTable::open(place.store.clone(), place.path.clone()).await.map_err(unread)?;
+    let Some(version) = table.current().await.map_err(unread)? else { return Ok(None) };
+    let manifest = table.manifest(&version).await.map_err(|e| Error::of_publish(step, e))?;
+    Ok(manifest.kept.get(&kept_name(wave)).and_then(|v| v.as_str()).map(str::to_owned))
+}
+
+/// How many of each earlier wave are drawn again, and why the others are not.
+pub(super) async fn overlaps(run: &mut Run<'_>, step: &str, wave: &Wave) -> Result<Vec<OverlapReport>> {
+    let mut out = vec![];
+    let mut names: Vec<String> = wave.further.after.iter().chain(&wave.further.not_in).map(|n| n.value.clone()).collect();
+    names.dedup();
+    for before in names {
+        let plans = run.planned(step, run.compiled.overlap(wave, &before, &run.solved))?;
+        let counts = run.collect(step, plans.failing).await?;
+        let mut lost: Vec<(String, u64)> = plans.rules.iter().map(|r| (r.clone(), 0)).collect();
+        let (mut people, mut due) = (0, 0);
+        for batch in &counts {
+            for row in 0..batch.num_rows() {
+                let one = std::slice::from_ref(batch);
+                let (rule, rows) = (integer(one, 0, row), integer(one, 1, row).max(0) as u64);
+                people += rows;
+                match usize::try_from(rule).ok().and_then(|i| lost.get_mut(i)) {
+                    Some((_, n)) => *n += rows,
+                    None => due += rows,
+                }
+            }
+        }
+        let both = super::draw::one_count(&run.collect(step, plans.both).await?);
+        lost.retain(|(_, n)| *n > 0);
+        out.push(OverlapReport { before, people, due, both, lost });
+    }
+    Ok(out)
+}

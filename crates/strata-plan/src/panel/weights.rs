@@ -1,0 +1,132 @@
+//! Weights of a wave: margins of the population, cells of the sample, and the drawn people with what each counts for. Never rakes.
+
+use super::{PanelColumns, values};
+use crate::Compiled;
+use crate::expr::Grain;
+use crate::scope::Scope;
+use crate::solved::Solved;
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
+use strata_spec::pipeline::Wave;
+use strata_spec::pipeline::wave::Reserve;
+
+impl Compiled<'_> {
+    /// Population of a margin: its level, then `rows`, in order.
+    pub fn margin(&self, wave: &Wave, margin: &str, solved: &Solved) -> Result<LogicalPlan> {
+        let view = self.view(&self.panel()?.entity.value, solved)?;
+        let schema = view.schema().as_ref().clone();
+        let population = match wave.weights.as_ref().and_then(|w| w.population.as_ref()) {
+            Some(sql) => self.found(self.planner.expr(sql, &schema, &Scope::of(&schema, None), Grain::Row))?,
+            None => lit(true),
+        };
+        LogicalPlanBuilder::from(view)
+            .filter(population.is_true())?
+            .aggregate([ident(margin)], [count(lit(1i64)).alias("rows")])?
+            .sort([ident(margin).sort(true, false)])?
+            .build()
+    }
+
+    /// Cells of a wave's margins: their columns, `rows`, and `base` (the exact sum of design weights), in order.
+    pub fn cells(&self, wave: &Wave) -> Result<LogicalPlan> {
+        let sample = self.asked(wave)?;
+        let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
+        let by: Vec<Expr> = weights.rake.iter().map(|m| ident(&m.value)).collect();
+        let sum = self.planner.names.aggregate("exact_sum")?;
+        let aggregates = [count(lit(1i64)).alias("rows"), sum.call(vec![base_weight(wave)]).alias("base")];
+        let sort: Vec<_> = by.iter().map(|b| b.clone().sort(true, false)).collect();
+        LogicalPlanBuilder::from(sample).aggregate(by, aggregates)?.sort(sort)?.build()
+    }
+
+    /// Distinct design weights within each cell: the cell's columns, the design weight, `rows`.
+    pub fn design_weights(&self, wave: &Wave) -> Result<LogicalPlan> {
+        let sample = self.asked(wave)?;
+        let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
+        let mut by: Vec<Expr> = weights.rake.iter().map(|m| ident(&m.value)).collect();
+        let base = base_weight(wave).alias("#base");
+        let columns: Vec<Expr> = by.iter().cloned().chain([base]).collect();
+        by.push(ident("#base"));
+        let sort: Vec<_> = by.iter().map(|b| b.clone().sort(true, false)).collect();
+        let counted = LogicalPlanBuilder::from(sample).project(columns)?.aggregate(by, [count(lit(1i64)).alias("rows")])?;
+        counted.sort(sort)?.build()
+    }
+
+    /// The people of a wave who are asked at once: without its reserve.
+    fn asked(&self, wave: &Wave) -> Result<LogicalPlan> {
+        let sample = self.sample(wave)?;
+        match wave.further.reserve {
+            Some(Reserve::Share(_)) => LogicalPlanBuilder::from(sample).filter(ident(PanelColumns::RESERVE).is_null())?.build(),
+            _ => Ok(sample),
+        }
+    }
+
+    /// The people of a wave who are asked at once, in key order: the key, `#stratum` columns, `columns`, and the weight they were drawn
+    /// with (1 for quotas, where it is not known).
+    pub fn invited(&self, wave: &Wave, columns: &[String]) -> Result<LogicalPlan> {
+        let asked = self.asked(wave)?;
+        let Some(entity) = self.pipeline.entity(&self.panel()?.entity.value) else { return plan_err!("no entity") };
+        let mut out = vec![ident(&entity.key.value)];
+        out.extend(columns.iter().map(|c| ident(c).alias(format!("#{c}"))));
+        out.push(base_weight(wave).alias("#base"));
+        let key = ident(&entity.key.value).sort(true, false);
+        LogicalPlanBuilder::from(asked).project(out)?.sort([key])?.build()
+    }
+
+    pub(super) fn sample(&self, wave: &Wave) -> Result<LogicalPlan> {
+        match self.catalog.work.get(&format!("sample:{}", wave.name.value)) {
+            Some(pinned) => {
+                let scan = crate::scan_work("sample", pinned)?;
+                let columns: Vec<Expr> = scan.schema().iter().map(|(q, f)| Expr::from((q, f)).alias(f.name())).collect();
+                LogicalPlanBuilder::from(scan).project(columns)?.build()
+            }
+            None => plan_err!("the wave `{}` is not drawn yet", wave.name.value),
+        }
+    }
+
+    /// The drawn members with their weights.
+    pub(crate) fn weighted(&self, wave: &Wave, solved: &Solved) -> Result<LogicalPlan> {
+        let sample = self.sample(wave)?;
+        let Some(weights) = &wave.weights else { return Ok(sample) };
+        let Some(factors) = solved.factors.get(&wave.name.value) else { return plan_err!("the wave is not weighted yet") };
+        let schema = sample.schema().as_ref().clone();
+        let names: Vec<String> = (0..weights.rake.len()).map(|i| format!("#c{i}")).collect();
+        let mut fields: Vec<Field> = weights
+            .rake
+            .iter()
+            .zip(&names)
+            .map(|(m, n)| Ok(Field::new(n, schema.field_with_unqualified_name(&m.value)?.data_type().clone(), true)))
+            .collect::<Result<_>>()?;
+        let by_weight = weights.cap.is_some();
+        if by_weight {
+            fields.push(Field::new("#base", DataType::Float64, true));
+        }
+        fields.push(Field::new("#factor", DataType::Float64, true));
+        let rows = factors.iter().map(|f| {
+            let mut row = f.cell.clone();
+            row.push(ScalarValue::Float64(Some(f.factor)));
+            row
+        });
+        let table = values(fields, rows.collect())?;
+        let mut on: Vec<Expr> = weights.rake.iter().zip(&names).map(|(m, n)| ident(&m.value).eq(ident(n))).collect();
+        if by_weight {
+            on.push(base_weight(wave).eq(ident("#base")));
+        }
+        let mut out: Vec<Expr> = schema.iter().map(Expr::from).collect();
+        out.push((base_weight(wave) * ident("#factor")).alias(PanelColumns::WEIGHT));
+        LogicalPlanBuilder::from(sample).join_on(table, JoinType::Left, on)?.project(out)?.build()
+    }
+}
+
+/// What raking starts from: the design weight; 1 where quotas were filled, whose probabilities are not known. Null in a reserve.
+fn base_weight(wave: &Wave) -> Expr {
+    match (wave.further.quotas.is_empty(), &wave.further.reserve) {
+        (true, _) => ident(PanelColumns::DESIGN_WEIGHT),
+        (false, Some(Reserve::Share(_))) => {
+            let asked = ident(PanelColumns::RESERVE).is_null();
+            let one = datafusion::logical_expr::when(asked, lit(1.0f64)).end();
+            one.unwrap_or_else(|_| lit(1.0f64))
+        }
+        (false, _) => lit(1.0f64),
+    }
+}
