@@ -123,6 +123,7 @@ async fn published(table: &OutputTable, version: &Version, step: &str) -> Result
         etag: None,
         rows: Some(f.rows.max(0) as u64),
         hive_values: vec![],
+        columns: vec![],
     });
     // As it was written, whatever the pipeline says now.
     let is_csv = manifest.files.first().is_some_and(|f| f.path.ends_with(".csv"));
@@ -133,5 +134,6 @@ async fn published(table: &OutputTable, version: &Version, step: &str) -> Result
         schema: Arc::new(Schema::new(fields)),
         hive: 0,
         files: files.collect(),
+        complete: vec![],
     })
 }
