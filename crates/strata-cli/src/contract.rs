@@ -40,6 +40,11 @@ fn line(column: &InferredColumn) -> String {
     match &column.kind {
         Ok(kind) => {
             let kind = format!("{kind}{}", if column.nullable { "" } else { "!" });
+            if let Some(format) = column.format {
+                // What such a column holds names a person more often than not.
+                let class = if format == "email" { ", class: direct_id" } else { "" };
+                return format!("  {name}: {{type: {kind}{class}, format: {format}}}");
+            }
             // A comma or a bracket ends a plain value inside `{…}`.
             if kind.contains(',') { format!("  {name}: \"{kind}\"") } else { format!("  {name}: {kind}") }
         }

@@ -116,6 +116,14 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
     };
     let (outcome, found) = compiled(&loaded);
     let Some(mut compiled) = outcome.and_then(|o| o.compiled) else { return say(&loaded, &found, pipeline.output) };
+    if found.iter().any(|d| d.severity == Severity::Error) {
+        return say(&loaded, &found, pipeline.output);
+    }
+    if pipeline.output == Output::Text {
+        // Columns that changed, above all.
+        let files = |d: &&Diagnostic| d.code == strata_plan::codes::DRIFT;
+        render::diagnostics(&loaded.source, &found.iter().filter(files).cloned().collect::<Vec<_>>());
+    }
     if let Err(e) = strata_engine::keep(&mut compiled).await {
         return failed(&e);
     }
@@ -134,6 +142,7 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
         return OK;
     }
     render::data(&format!("as of {} ({})\n\nreads", loaded.clock.as_of.to_rfc3339(), loaded.clock.timezone.name()));
+    let bytes: u64 = sources.iter().map(|(_, p)| p.bytes()).sum();
     for (name, pinned) in sources {
         let rows = pinned.rows().map_or_else(|| "?".to_owned(), summary::number);
         let files = pinned.files.len();
@@ -143,6 +152,7 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
             render::plural(files)
         ));
     }
+    render::data(&format!("  {:<24} {:>19}  {:>10.1} MB", "at most", "", bytes as f64 / 1e6));
     render::data("\nsteps");
     for (i, step) in steps.iter().enumerate() {
         let what = if step.reused { "reuse" } else { "run" };

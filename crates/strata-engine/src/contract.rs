@@ -50,6 +50,8 @@ pub struct InferredColumn {
     pub kind: std::result::Result<String, String>,
     /// Whether any row has none.
     pub nullable: bool,
+    /// What every text looks like, as `format:` names it.
+    pub format: Option<&'static str>,
 }
 
 /// Looks at the files that an address names. Errors: `Failed` where there are none, or they cannot be read.
@@ -93,6 +95,10 @@ struct Seen {
     once: Option<HashSet<u64>>,
     /// What the texts of a CSV could be.
     written: Option<Written>,
+    /// What every text so far looks like.
+    format: Option<&'static str>,
+    /// Whether a text was seen.
+    any: bool,
 }
 
 impl Seen {
@@ -106,11 +112,13 @@ impl Seen {
             values: is_text.then(BTreeMap::new),
             once: may_be_key.then(HashSet::new),
             written: (is_csv && is_text).then(Written::default),
+            format: None,
+            any: false,
         }
     }
 
     fn look(&mut self, column: &dyn Array) -> std::result::Result<(), arrow::error::ArrowError> {
-        if self.values.is_none() && self.once.is_none() && self.written.is_none() {
+        if self.values.is_none() && self.once.is_none() && self.written.is_none() && (self.any && self.format.is_none()) {
             self.nulls += column.null_count() as u64;
             return Ok(());
         }
@@ -120,6 +128,10 @@ impl Seen {
                 self.nulls += 1;
                 continue;
             };
+            if !self.any {
+                (self.any, self.format) = (true, format_of(text));
+            }
+            self.format = self.format.filter(|f| format_of(text) == Some(*f));
             if let Some(once) = &mut self.once {
                 let mut hash = DefaultHasher::new();
                 text.hash(&mut hash);
@@ -151,7 +163,8 @@ impl Seen {
             (Ok(kind), Some(values)) if kind == "string" => Ok(format!("enum({})", values.join(","))),
             (kind, _) => kind,
         };
-        InferredColumn { name: self.name.clone(), kind, nullable: self.nulls > 0 || rows == 0 }
+        let format = self.format.filter(|_| self.nulls < rows && kind.as_deref() == Ok("string"));
+        InferredColumn { name: self.name.clone(), kind, nullable: self.nulls > 0 || rows == 0, format }
     }
 
     /// Values that stand in enough rows to be a closed list, where each can be written in one.
@@ -160,6 +173,23 @@ impl Seen {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         let fits = |(text, rows): (&String, &u64)| *rows >= SHOWN_ROWS_MIN && !text.is_empty() && text.chars().all(plain);
         values.iter().all(fits).then(|| values.keys().map(String::as_str).collect())
+    }
+}
+
+/// The format that a text has, if it is one of those that checks know and people write in one way only.
+fn format_of(text: &str) -> Option<&'static str> {
+    let plain =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-'));
+    let groups = || text.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    if groups() && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+        return Some("uuid");
+    }
+    let labels = |host: &str| host.split('.').all(|l| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-'));
+    match text.split_once('@') {
+        Some((name, host)) if plain(name) && plain(host) && !host.contains(['_', '+']) && host.contains('.') && labels(host) => {
+            Some("email")
+        }
+        _ => None,
     }
 }
 
@@ -248,6 +278,22 @@ fn is_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_format_is_told_where_a_text_has_only_one() {
+        for (text, format) in [
+            ("a.b+c@mail.example.org", Some("email")),
+            ("a@b", None),
+            ("a@b.c@d.e", None),
+            ("a b@c.de", None),
+            ("a@-b.de", None),
+            ("123e4567-e89b-12d3-a456-426614174000", Some("uuid")),
+            ("123e4567-e89b-12d3-a456-42661417400x", None),
+            ("", None),
+        ] {
+            assert_eq!(format_of(text), format, "{text}");
+        }
+    }
 
     #[test]
     fn texts_of_a_csv_are_what_all_of_them_could_be() {

@@ -1,4 +1,5 @@
-//! A damaged file is named: what the Parquet reader says of a page does not tell whose page it was. Never opens a file.
+//! A file that cannot be read is named: what readers say of a page or a value does not tell whose it was. Never opens a file, and never
+//! repeats a value.
 
 use crate::Error;
 use datafusion::common::DataFusionError;
@@ -10,13 +11,26 @@ use strata_operators::pinned::{PinnedFormat, PinnedTable};
 /// Files that a message names; the rest are counted.
 const NAMED_MAX: usize = 8;
 
-/// What DataFusion says of a step that ran `plans`. `Contract`, with the Parquet files it may be, where the bytes of a file are not what its
-/// format says.
+/// What DataFusion says of a step that ran `plans`. `Contract`, with the files it may be, where the bytes of a file are not what its format
+/// says, or a value is not of the type that is asked for.
 pub(crate) fn of_plans(step: &str, error: DataFusionError, plans: &[LogicalPlan]) -> Error {
     let said = error.strip_backtrace();
+    if let Some(unfit) = unfit(&said) {
+        let from = match files(plans, |_| true) {
+            files if files.is_empty() => String::new(),
+            files => format!("; it comes from {}", listed(&files)),
+        };
+        return Error::Contract {
+            step: step.to_owned(),
+            message: format!("{unfit}{from}"),
+            help:
+                "mend the file; or read the column as `string`, and cast what can be cast: `case when … then cast(x as int) end`"
+                    .to_owned(),
+        };
+    }
     let damaged = said.contains("Parquet error") || said.contains("Parquet argument error");
     // A store that fails while a page is read says so through the Parquet reader: what has a class of its own keeps it.
-    match (Error::of_step(step, error), files(plans)) {
+    match (Error::of_step(step, error), files(plans, |format| format == PinnedFormat::Parquet)) {
         (Error::Failed { .. }, files) if damaged && !files.is_empty() => Error::Contract {
             step: step.to_owned(),
             message: format!("{} cannot be read: {said}", listed(&files)),
@@ -35,26 +49,75 @@ fn listed(files: &[String]) -> String {
     }
 }
 
-fn files(plans: &[LogicalPlan]) -> Vec<String> {
+/// What a value is not, where readers say that one does not fit; they quote it, and what surrounds it.
+fn unfit(said: &str) -> Option<String> {
+    let after = |words: &str| said.split_once(words).map(|(_, rest)| rest);
+    if let Some(rest) = after("Error while parsing value '") {
+        let (_, rest) = rest.rsplit_once("' as type '")?;
+        let (kind, rest) = rest.split_once("' for column ")?;
+        let (column, rest) = rest.split_once(" at line ")?;
+        let row: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let column = column.parse::<u64>().ok()? + 1;
+        let kind = Some(kind).filter(|k| is_type(k)).unwrap_or("asked for");
+        return Some(format!("the value of column {column} in row {row} of a file is not of the type {kind}"));
+    }
+    if let Some(rest) = after("Cast error: Cannot cast ") {
+        let kind = rest.rsplit_once("' to value of ").map(|(_, kind)| kind.split(" type").next().unwrap_or(kind));
+        return Some(match kind {
+            Some(kind) if is_type(kind) => format!("a text cannot be read as {kind}"),
+            _ => "a value cannot be cast to the type asked for".to_owned(),
+        });
+    }
+    after("Cast error: ").map(|_| "a value cannot be cast to the type asked for".to_owned())
+}
+
+/// Whether a word can be the name of a type; it may be a part of a value that looks like the words around it.
+fn is_type(word: &str) -> bool {
+    word.len() <= 40 && word.starts_with(|c: char| c.is_ascii_uppercase()) && !word.contains(['\'', '"'])
+}
+
+fn files(plans: &[LogicalPlan], of: impl Fn(PinnedFormat) -> bool) -> Vec<String> {
     let mut out = vec![];
     for plan in plans {
-        files_of(plan, &mut out);
+        files_of(plan, &of, &mut out);
     }
     out.sort();
     out.dedup();
     out
 }
 
-fn files_of(plan: &LogicalPlan, out: &mut Vec<String>) {
+fn files_of(plan: &LogicalPlan, of: &impl Fn(PinnedFormat) -> bool, out: &mut Vec<String>) {
     let _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
             && let Some(table) = provider.downcast_ref::<PinnedTable>()
-            && table.format == PinnedFormat::Parquet
+            && of(table.format)
         {
-            let store = table.store.strip_prefix("file://").unwrap_or(&table.store).trim_end_matches('/');
-            out.extend(table.files.iter().map(|f| format!("{store}/{}", f.path)));
+            out.extend(table.files.iter().map(|f| table.shown(f)));
         }
         Ok(TreeNodeRecursion::Continue)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_value_is_not_is_said_without_it() {
+        for (said, wanted) in [
+            (
+                "Arrow error: Parser error: Error while parsing value 'secret' as type 'Int32' for column 1 at line 2. Row data: '[2,secret]'",
+                Some("the value of column 2 in row 2 of a file is not of the type Int32"),
+            ),
+            (
+                "Arrow error: Cast error: Cannot cast string 'it' to value of ' to value of Int32 type",
+                Some("a text cannot be read as Int32"),
+            ),
+            ("Cast error: Can't cast value 12345 to type Int8", Some("a value cannot be cast to the type asked for")),
+            ("Execution error: something else", None),
+        ] {
+            assert_eq!(unfit(said).as_deref(), wanted);
+        }
+    }
 }

@@ -12,6 +12,9 @@ pub enum Error {
     /// Consent or a column class forbids it: diagnostics say where.
     #[error("the pipeline breaks {0} consent or privacy rule(s)")]
     Policy(usize),
+    /// The files are not as the pipeline declares: diagnostics say where.
+    #[error("the files are not as declared: {0} error(s)")]
+    NotAsDeclared(usize),
     /// The data break a rule.
     #[error("{step}: {message}\n  help: {help}")]
     Contract {
@@ -73,7 +76,7 @@ impl Error {
         match self {
             Self::Invalid(_) => 2,
             Self::Policy(_) => 5,
-            Self::Contract { .. } => 3,
+            Self::Contract { .. } | Self::NotAsDeclared(_) => 3,
             Self::Failed { .. } | Self::Exhausted { .. } => 1,
             Self::Unavailable { .. } | Self::Conflict { .. } => 75,
             Self::Internal { .. } => 70,
@@ -85,7 +88,7 @@ impl Error {
         match self {
             Self::Invalid(_) | Self::Failed { .. } | Self::Exhausted { .. } => "USER",
             Self::Policy(_) => "POLICY",
-            Self::Contract { .. } => "DATA_CHECK",
+            Self::Contract { .. } | Self::NotAsDeclared(_) => "DATA_CHECK",
             Self::Unavailable { .. } | Self::Conflict { .. } => "TRANSIENT",
             Self::Internal { .. } => "INTERNAL",
         }

@@ -50,7 +50,7 @@ pub fn foresee(compiled: &mut Compiled<'_>, state: &Path) -> Result<Vec<Foreseen
             }
         };
         // A table that is written is nobody's input.
-        if !reused && waits_for.is_none() && !matches!(step, PlannedStep::Write(_)) {
+        if !reused && waits_for.is_none() && !matches!(step, PlannedStep::Write(_) | PlannedStep::Quarantine(_)) {
             waits_for = Some(step.label());
         }
         out.push(Foreseen { step, reused, why });

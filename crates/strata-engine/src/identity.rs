@@ -94,6 +94,14 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
     let pipeline = compiled.pipeline();
     let only = |plan: LogicalPlan| Parts { plans: vec![plan], ..Parts::default() };
     Ok(match step {
+        PlannedStep::Check(name) => {
+            let asked = compiled.table_checks(name);
+            let text = asked.iter().map(|c| format!("{}{:?}{}", c.name, c.asks, c.stops)).collect();
+            Parts { plans: asked.iter().map(|c| c.plan.clone()).collect(), text, ..Parts::default() }
+        }
+        PlannedStep::Quarantine(name) => {
+            Parts { plans: compiled.quarantine_plan(name)?.into_iter().collect(), ..Parts::default() }
+        }
         PlannedStep::Table(name) => only(compiled.table_plan(name)?),
         PlannedStep::Attributes(entity) => only(compiled.attributes_plan(entity)?),
         PlannedStep::Solve(name) => {
@@ -135,6 +143,7 @@ fn stand_in(table: &PinnedTable, made_by: Option<&String>) -> PinnedTable {
         etag: None,
         rows: None,
         hive_values: vec![],
+        columns: vec![],
     };
     PinnedTable { store: "work://".to_owned(), hive: 0, files: vec![file], ..table.clone() }
 }

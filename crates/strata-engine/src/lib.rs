@@ -1,6 +1,7 @@
 //! Runs a pipeline: pins its inputs, executes its steps on a [`Runner`], solves its models, commits its outputs, reports. Never writes a
 //! table's rows itself: workers do, and return receipts.
 
+mod checks;
 pub mod contract;
 mod damage;
 pub mod doctor;
@@ -17,6 +18,7 @@ mod outputs;
 mod panel;
 mod pin;
 pub mod progress;
+mod quarantine;
 pub mod report;
 mod resume;
 pub mod returned;
@@ -33,12 +35,12 @@ pub use error::Error;
 pub use foresee::{Foreseen, foresee};
 pub use journal::{Finished, Journal};
 pub use load::{Loaded, load};
+pub use meter::{Meter, Reading, Tasks};
 pub use moves::{SegmentMoves, moves};
 pub use outputs::{OutputState, keep, outputs};
 pub use progress::{Event, Progress};
 pub use report::RunReport;
 pub use run::{RunOptions, run};
-pub use meter::{Meter, Reading, Tasks};
 pub use runner::{InProcessRunner, Runner, Running};
 pub use steps::{PlannedStep, planned_steps};
 pub use trial::Trial;

@@ -75,7 +75,7 @@ pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
                 }
                 continue;
             }
-            match pin::pin(source).await {
+            match pin::pin(source, &mut diagnostics).await {
                 Ok(pinned) => {
                     catalog.sources.insert(source.name.value.clone(), pinned);
                 }
@@ -144,10 +144,11 @@ pub fn verdict(diagnostics: &[Diagnostic]) -> Result<()> {
         // Nothing is wrong with the file.
         return Err(Error::Unavailable { step: "load".into(), message: lost.message.clone() });
     }
-    let invalid = errors.iter().filter(|d| d.kind == Kind::Invalid).count();
-    match (invalid, errors.len()) {
-        (0, 0) => Ok(()),
-        (0, policy) => Err(Error::Policy(policy)),
-        (_, all) => Err(Error::Invalid(all)),
+    let count = |kind| errors.iter().filter(|d| d.kind == kind).count();
+    match (count(Kind::Invalid), count(Kind::Policy), errors.len()) {
+        (0, 0, 0) => Ok(()),
+        (0, 0, data) => Err(Error::NotAsDeclared(data)),
+        (0, policy, _) => Err(Error::Policy(policy)),
+        (_, _, all) => Err(Error::Invalid(all)),
     }
 }

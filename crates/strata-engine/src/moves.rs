@@ -122,6 +122,7 @@ async fn published(table: &OutputTable, version: &Version, step: &str) -> Result
         etag: None,
         rows: Some(f.rows.max(0) as u64),
         hive_values: vec![],
+        columns: vec![],
     });
     // As it was written, whatever the pipeline says now.
     let is_csv = manifest.files.first().is_some_and(|f| f.path.ends_with(".csv"));
@@ -132,5 +133,6 @@ async fn published(table: &OutputTable, version: &Version, step: &str) -> Result
         schema: Arc::new(Schema::new(fields)),
         hive: 0,
         files: files.collect(),
+        complete: vec![],
     })
 }

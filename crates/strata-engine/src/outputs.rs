@@ -78,6 +78,26 @@ pub(crate) async fn tables(pipeline: &Pipeline) -> Result<Vec<OutputTable>> {
     Ok(out)
 }
 
+/// Name, among outputs, of the table of the rows of a source that were put aside.
+pub(crate) fn quarantine_name(source: &str) -> String {
+    format!("_quarantine/{source}")
+}
+
+/// Opens the table of each source of which rows can be put aside.
+pub(crate) async fn quarantine_tables(pipeline: &Pipeline) -> Result<Vec<OutputTable>> {
+    let mut out = vec![];
+    for source in &pipeline.sources {
+        let Some(folder) = pipeline.quarantine_folder(&source.name.value) else { continue };
+        let name = quarantine_name(&source.name.value);
+        let failed = |message: String| Error::Failed { step: format!("output {name}"), message };
+        let place = store::place(&folder).map_err(|e| failed(format!("{e}\n  help: {}", e.help())))?;
+        let table = PublishedTable::new(place.store.clone(), place.path.clone(), Log::Pointer);
+        let current = table.current().await.map_err(|e| Error::of_publish(&format!("output {name}"), e))?;
+        out.push(OutputTable { name, place, table, current });
+    }
+    Ok(out)
+}
+
 /// Checks that every table's store honours create-if-absent, where that is not known: without it two runs could overwrite each other.
 /// `token` names the objects made and removed. Errors: `Failed` where a store does not, `Unavailable` where it does not answer.
 pub(crate) async fn probe(tables: &[OutputTable], token: &str) -> Result<()> {
@@ -141,7 +161,7 @@ fn is_frozen(segmentation: &Segmentation) -> bool {
     matches!(&segmentation.method, Method::Rfm(rfm) if matches!(*rfm.mode, RfmMode::Frozen(_)))
 }
 
-/// The current version of every output, and whether they are of different runs.
+/// The current version of every output and of every table of rows that were put aside, and whether they are of different runs.
 pub async fn outputs(pipeline: &Pipeline) -> Result<(Vec<OutputState>, Option<MixedSet>)> {
     let tables = tables(pipeline).await?;
     let mixed = mixed(&tables);
@@ -157,6 +177,22 @@ pub async fn outputs(pipeline: &Pipeline) -> Result<(Vec<OutputState>, Option<Mi
             as_of: t.current.as_ref().map(|v| v.as_of.clone()),
             rows: t.current.as_ref().map(|v| v.rows),
         })
-        .collect();
-    Ok((states, mixed))
+        .collect::<Vec<_>>();
+    let aside = aside(&quarantine_tables(pipeline).await?);
+    Ok((states.into_iter().chain(aside).collect(), mixed))
+}
+
+/// Tables of rows that were put aside, where any ever were.
+fn aside(tables: &[OutputTable]) -> Vec<OutputState> {
+    let known = tables.iter().filter_map(|t| Some((t, t.current.as_ref()?)));
+    let state = |(t, v): (&OutputTable, &Version)| OutputState {
+        name: t.name.clone(),
+        path: Some(t.place.join(&v.folder).to_string()),
+        table: t.place.to_string(),
+        format: "parquet".to_owned(),
+        run_id: Some(v.run_id.clone()),
+        as_of: Some(v.as_of.clone()),
+        rows: Some(v.rows),
+    };
+    known.map(state).collect()
 }

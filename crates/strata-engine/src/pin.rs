@@ -1,11 +1,13 @@
 //! Pins a source: which files it is at this moment, how many rows they hold and which columns. Never reads a row of Parquet.
 
+mod drift;
 mod files;
 mod header;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use files::Found;
 use futures::{StreamExt, stream};
+use header::Header;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use strata_operators::pinned::{PinnedFormat, PinnedTable, hive_field};
@@ -19,41 +21,60 @@ const NO_FILES: Code = strata_plan::codes::FILE_COLUMNS;
 /// Footers and headers that are read at the same time.
 const HEADERS_IN_FLIGHT: usize = 16;
 
-/// The pinned files of a source. Errors: a diagnostic at the source's path.
-pub(crate) async fn pin(source: &Source) -> Result<PinnedTable, Box<Diagnostic>> {
+/// The pinned files of a source; what is not as declared of their columns goes to `found`. Errors: a diagnostic at the source's path.
+pub(crate) async fn pin(source: &Source, found: &mut Vec<Diagnostic>) -> Result<PinnedTable, Box<Diagnostic>> {
     let wrong = |message: String, help: &str| Box::new(Diagnostic::error(NO_FILES, source.path.span, message).help(help));
     let place = store::place(&source.path.value).map_err(|e| wrong(e.to_string(), e.help()))?;
     let (extension, format) = match source.format {
         ReadFormat::Parquet => ("parquet", PinnedFormat::Parquet),
         ReadFormat::Csv => ("csv", PinnedFormat::Csv),
     };
-    let found = files::matching(&place, extension).await;
-    let mut found = found.map_err(|e| wrong(e, "check the path; `-p data=DIR` sets a variable"))?;
-    if found.is_empty() {
+    let files = files::matching(&place, extension).await;
+    let mut files = files.map_err(|e| wrong(e, "check the path; `-p data=DIR` sets a variable"))?;
+    if files.is_empty() {
         return Err(wrong(format!("no `.{extension}` file matches `{place}`"), "check the path; `-p data=DIR` sets a variable"));
     }
-    let reads: Vec<_> = found.iter().map(|f| header::read(&place, f, source)).collect();
-    let headers: Vec<_> = stream::iter(reads).buffered(HEADERS_IN_FLIGHT).collect().await;
-    let mut schema: Option<Schema> = None;
-    for (found, header) in found.iter_mut().zip(headers) {
-        let shown = &found.shown;
-        let (file_schema, rows) = header
-            .map_err(|e| wrong(format!("`{shown}` cannot be read: {e}"), "is the file whole, and of the declared format?"))?;
-        found.file.rows = rows;
-        schema = Some(match schema {
-            None => file_schema,
-            Some(known) => merged(known, &file_schema).map_err(|e| {
-                wrong(format!("`{shown}` does not fit the files before it: {e}"), "files of one source have one type a column")
-            })?,
-        });
+    let reads: Vec<_> = files.iter().map(|f| header::read(&place, f, source)).collect();
+    let read: Vec<_> = stream::iter(reads).buffered(HEADERS_IN_FLIGHT).collect().await;
+    let mut headers = Vec::with_capacity(files.len());
+    for (file, header) in files.iter_mut().zip(read) {
+        let cannot = |e| wrong(format!("`{}` cannot be read: {e}", file.shown), "is the file whole, and of the declared format?");
+        let header: Header = header.map_err(cannot)?;
+        file.file.rows = header.rows;
+        headers.push(header);
     }
-    let hive = hive_names(&found);
-    let (schema, hive) = with_hive(declared(schema.unwrap_or_else(Schema::empty), source), hive);
-    for found in &mut found {
-        found.file.hive_values = hive.iter().map(|h| hive_value(&found.file.path, h).unwrap_or_default()).collect();
+    found.extend(drift::found(source, &files, &headers));
+    let mut schema = Schema::empty();
+    for (file, header) in files.iter().zip(&headers) {
+        schema = merged(schema, &header.schema, source).map_err(|e| {
+            wrong(format!("`{}` does not fit the files before it: {e}", file.shown), "files of one source have one type a column")
+        })?;
     }
-    let files = found.into_iter().map(|f| f.file).collect();
-    Ok(PinnedTable { store: place.store_url, format, schema, hive: hive.len(), files })
+    let hive = hive_names(&files);
+    let (schema, hive) = with_hive(declared(schema, source, &hive), hive);
+    for (file, header) in files.iter_mut().zip(&headers) {
+        file.file.hive_values = hive.iter().map(|h| hive_value(&file.file.path, h).unwrap_or_default()).collect();
+        if format == PinnedFormat::Csv {
+            file.file.columns = layout(&header.schema, &schema, hive.len());
+        }
+    }
+    let complete = complete(&headers);
+    let files = files.into_iter().map(|f| f.file).collect();
+    Ok(PinnedTable { store: place.store_url, format, schema, hive: hive.len(), files, complete })
+}
+
+/// The columns of a CSV's header, if they are not those of the table in the same order.
+fn layout(header: &Schema, table: &Schema, hive: usize) -> Vec<String> {
+    let own = &table.fields()[..table.fields().len() - hive];
+    let names = |fields: &[Arc<Field>]| fields.iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+    let header = names(header.fields());
+    if header == names(own) { vec![] } else { header }
+}
+
+/// Columns of which every file says that it holds no null.
+fn complete(headers: &[Header]) -> Vec<String> {
+    let Some((first, rest)) = headers.split_first() else { return vec![] };
+    first.complete.iter().filter(|c| rest.iter().all(|h| h.complete.contains(*c))).cloned().collect()
 }
 
 /// The pinned files of a published wave: those of its table's current version; `None` if it was never published. Errors: a diagnostic at the
@@ -68,14 +89,15 @@ pub(crate) async fn pin_wave(source: &Source) -> Result<Option<PinnedTable>, Box
     let current = current.map_err(|e| wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel"))?;
     let Some(version) = current else { return Ok(None) };
     let path = source.path.clone().map(|_| place.join(&version.folder).to_string());
-    pin(&Source { path, ..source.clone() }).await.map(Some)
+    // What drifts between files of one run of ours is nobody's news.
+    pin(&Source { path, ..source.clone() }, &mut vec![]).await.map(Some)
 }
 
 /// The table of a wave that is not published: no files, and only the key of the people.
 pub(crate) fn unpublished_wave(roster: &PinnedTable, key: &str) -> Option<PinnedTable> {
     let field = roster.schema.field_with_name(key).ok()?.clone();
     let schema = Arc::new(Schema::new(vec![field]));
-    Some(PinnedTable { store: roster.store.clone(), format: PinnedFormat::Parquet, schema, hive: 0, files: vec![] })
+    Some(PinnedTable { store: roster.store.clone(), format: PinnedFormat::Parquet, schema, hive: 0, files: vec![], complete: vec![] })
 }
 
 /// The files that an address names, as a source without a declaration. Errors: what is wrong, in words.
@@ -122,7 +144,7 @@ pub(crate) async fn pin_declared(address: &str, columns: &[(&str, ColumnKind)]) 
     if parquet.is_empty() && files::matching(&place, "csv").await?.is_empty() {
         return Err(format!("no `.parquet` or `.csv` file matches `{place}`"));
     }
-    pin(&source(format)).await.map_err(|d| d.message)
+    pin(&source(format), &mut vec![]).await.map_err(|d| d.message)
 }
 
 /// The table a source would be if its files were there: only declared columns, no files.
@@ -135,14 +157,17 @@ pub(crate) fn unpinned(source: &Source) -> Option<PinnedTable> {
         schema: Arc::new(Schema::new(fields)),
         hive: 0,
         files: vec![],
+        complete: vec![],
     })
 }
 
-fn merged(known: Schema, next: &Schema) -> Result<Schema, String> {
+/// Columns of both; those that are declared have the type that is declared, whatever the files say.
+fn merged(known: Schema, next: &Schema, source: &Source) -> Result<Schema, String> {
     let mut fields: Vec<Arc<Field>> = known.fields().iter().cloned().collect();
     for field in next.fields() {
         match known.field_with_name(field.name()) {
             Ok(old) if old.data_type() == field.data_type() => {}
+            Ok(_) if source.columns.iter().any(|c| c.name.value == *field.name()) => {}
             Ok(old) => return Err(format!("`{}` is {} here and {} before", field.name(), field.data_type(), old.data_type())),
             Err(_) => fields.push(Arc::clone(field)),
         }
@@ -150,15 +175,17 @@ fn merged(known: Schema, next: &Schema) -> Result<Schema, String> {
     Ok(Schema::new(fields))
 }
 
-/// The declared types in place of the files', for columns that are declared.
-fn declared(schema: Schema, source: &Source) -> Schema {
+/// The declared types in place of the files', for columns that are declared; one that no file holds is there as well, and null.
+fn declared(schema: Schema, source: &Source, hive: &[String]) -> Schema {
     let kinds: BTreeMap<&str, DataType> =
         source.columns.iter().map(|c| (c.name.value.as_str(), arrow_type(c.kind.value))).collect();
     let fields = schema.fields().iter().map(|f| match kinds.get(f.name().as_str()) {
         Some(kind) => Field::new(f.name(), kind.clone(), true),
         None => f.as_ref().clone(),
     });
-    Schema::new(fields.collect::<Vec<_>>())
+    let absent = source.columns.iter().map(|c| (c.name.value.as_str(), c.kind.value));
+    let absent = absent.filter(|(name, _)| schema.field_with_name(name).is_err() && !hive.iter().any(|h| h == name));
+    Schema::new(fields.chain(absent.map(|(name, kind)| Field::new(name, arrow_type(kind), true))).collect::<Vec<_>>())
 }
 
 fn arrow_type(kind: ColumnKind) -> DataType {

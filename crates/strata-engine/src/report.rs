@@ -76,12 +76,28 @@ pub struct SourceRows {
     pub used: u64,
     /// Rows of which another copy was used.
     pub deduplicated: u64,
-    /// Rows whose copies disagree.
+    /// Rows that are put aside: a rule says so, or their copies disagree.
     pub quarantined: u64,
     /// Rows that `where` or a missing key left out.
     pub filtered: u64,
     /// Rows at or after `as_of`.
     pub after_as_of: u64,
+    /// What the contract's rules found, in order. Rows that are put aside are counted in `quarantined` as well; the others are used.
+    #[serde(default)]
+    pub rules: Vec<RuleRows>,
+}
+
+/// A rule of a contract.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRows {
+    /// Its name: a check, or `column.not_null` and the like.
+    pub rule: String,
+    /// `stop`, `quarantine`, `set_null` or `warn`.
+    pub on_fail: String,
+    /// What is wrong with a row that fails it.
+    pub reason: String,
+    /// Rows that fail it and no earlier one that puts them aside.
+    pub rows: u64,
 }
 
 /// One step.

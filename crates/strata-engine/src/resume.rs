@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::identity::{self, Identity, MadeBy};
 use crate::journal::{Artifact, Finished, Written, damaged, text_of};
-use crate::outputs::OutputTable;
+use crate::outputs::{self, OutputTable};
 use crate::progress::Event;
 use crate::report::{OutputReport, SourceRows, StepReport};
 use crate::run::Run;
@@ -60,12 +60,18 @@ impl Run<'_> {
         tables: &BTreeMap<String, OutputTable>,
     ) -> Result<bool> {
         for step in steps {
-            let PlannedStep::Write(name) = step else { continue };
+            let (name, may_lack) = match step {
+                PlannedStep::Write(name) => (name.clone(), false),
+                PlannedStep::Quarantine(source) => (outputs::quarantine_name(source), true),
+                _ => continue,
+            };
             let identity = self.identity(step)?;
-            let written = self.found(earlier, step, &identity)?.and_then(|a| a.written);
-            let current = tables.get(name).and_then(|t| t.current.as_ref());
-            match (written, current) {
+            let Some(artifact) = self.found(earlier, step, &identity)? else { return Ok(false) };
+            let current = tables.get(&name).and_then(|t| t.current.as_ref());
+            match (artifact.written, current) {
                 (Some(w), Some(v)) if w.manifest.run_id == v.run_id && v.run_id != self.report.run_id => {}
+                // Nothing was put aside, and nothing ever was.
+                (None, None) if may_lack => {}
                 _ => return Ok(false),
             }
         }

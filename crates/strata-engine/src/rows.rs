@@ -2,19 +2,19 @@
 //! Never estimates.
 
 use crate::meter::Reading;
-use crate::report::SourceRows;
+use crate::report::{RuleRows, SourceRows};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::metrics::MetricsSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use strata_operators::dedup::{DedupExec, ROWS_DEDUPLICATED, ROWS_KEPT, ROWS_QUARANTINED};
-use strata_operators::screen::{ROWS_SEEN, ScreenExec};
+use strata_operators::screen::{Action, Emit, ROWS_SEEN, ScreenExec};
 use strata_plan::{AFTER_AS_OF, FILTERED};
 
 /// Adds what a finished plan did with each source that `known` does not hold yet.
 pub(crate) fn account(readings: &[Reading], known: &mut BTreeMap<String, SourceRows>) {
     let mut here: BTreeMap<String, SourceRows> = BTreeMap::new();
     for r in readings {
-        if let Some(screen) = r.operator.downcast_ref::<ScreenExec>() {
+        if let Some(screen) = r.operator.downcast_ref::<ScreenExec>().filter(|s| s.emit() == Emit::Kept) {
             let rows = here.entry(screen.source().to_owned()).or_default();
             // A source that a plan reads twice is counted once: every reading drops the same rows.
             if !rows.read {
@@ -22,23 +22,53 @@ pub(crate) fn account(readings: &[Reading], known: &mut BTreeMap<String, SourceR
                 rows.in_files = metric(&r.metrics, ROWS_SEEN);
                 rows.after_as_of = metric(&r.metrics, &format!("strata.{AFTER_AS_OF}"));
                 rows.filtered = metric(&r.metrics, &format!("strata.{FILTERED}"));
-                rows.used = rows.in_files - rows.after_as_of - rows.filtered;
+                rows.rules = rules(screen, &r.metrics);
+                rows.quarantined = rows.rules.iter().filter(|r| r.on_fail == QUARANTINE).map(|r| r.rows).sum();
+                rows.used = rows.in_files.saturating_sub(rows.after_as_of + rows.filtered + rows.quarantined);
             }
         }
     }
+    let mut filtered = BTreeSet::new();
     for r in readings {
-        if let Some(dedup) = r.operator.downcast_ref::<DedupExec>()
+        if let Some(dedup) = r.operator.downcast_ref::<DedupExec>().filter(|d| d.spec().emit == Emit::Kept)
             && let Some(rows) = here.get_mut(&dedup.spec().source)
-            && rows.deduplicated + rows.quarantined == 0
+            && !filtered.contains(&dedup.spec().source)
         {
+            // Of a source that is read twice, the first filter that dropped any.
+            if metric(&r.metrics, ROWS_DEDUPLICATED) + metric(&r.metrics, ROWS_QUARANTINED) > 0 {
+                filtered.insert(dedup.spec().source.clone());
+            }
             rows.deduplicated = metric(&r.metrics, ROWS_DEDUPLICATED);
-            rows.quarantined = metric(&r.metrics, ROWS_QUARANTINED);
+            rows.quarantined += metric(&r.metrics, ROWS_QUARANTINED);
             rows.used = metric(&r.metrics, ROWS_KEPT);
         }
     }
     for (source, rows) in here {
         known.entry(source).or_insert(rows);
     }
+}
+
+/// What a rule is called that puts rows aside.
+pub(crate) const QUARANTINE: &str = "quarantine";
+/// What a rule is called that publishes nothing.
+pub(crate) const STOP: &str = "stop";
+
+fn rules(screen: &ScreenExec, metrics: &MetricsSet) -> Vec<RuleRows> {
+    let named = |action: &Action| match action {
+        Action::Drop => None,
+        Action::Quarantine => Some(QUARANTINE),
+        Action::SetNull(_) => Some("set_null"),
+        Action::Warn => Some("warn"),
+        Action::Stop => Some(STOP),
+    };
+    let found = screen.rules().iter().filter_map(|r| Some((r, named(&r.action)?)));
+    let counted = found.map(|(r, on_fail)| RuleRows {
+        rule: r.label.clone(),
+        on_fail: on_fail.to_owned(),
+        reason: r.reason.clone(),
+        rows: metric(metrics, &format!("strata.{}", r.label)),
+    });
+    counted.collect()
 }
 
 /// Rows that scans have read so far.

@@ -196,6 +196,7 @@ impl Run<'_> {
 
     async fn all(&mut self) -> Result<()> {
         let tables = outputs::tables(self.compiled.pipeline()).await?;
+        let aside = outputs::quarantine_tables(self.compiled.pipeline()).await?;
         outputs::probe(&tables, &self.report.run_id).await?;
         self.report.mixed_before = outputs::mixed(&tables);
         if let Some(mixed) = &self.report.mixed_before {
@@ -205,7 +206,7 @@ impl Run<'_> {
             )));
         }
         self.compiled.keep(outputs::kept_cuts(self.compiled.pipeline(), &tables).await?);
-        let mut tables: BTreeMap<String, OutputTable> = tables.into_iter().map(|t| (t.name.clone(), t)).collect();
+        let mut tables: BTreeMap<String, OutputTable> = tables.into_iter().chain(aside).map(|t| (t.name.clone(), t)).collect();
         self.journal.report(&self.report).await?;
         let steps = planned_steps(&self.compiled);
         let earlier = self.earlier().await?;
@@ -215,10 +216,12 @@ impl Run<'_> {
             let identity = self.identity(step)?;
             let found = self.found(&earlier, step, &identity)?;
             let reused = match (step, &found) {
-                (PlannedStep::Write(_), Some(artifact)) if artifact.run_id != self.report.run_id => match published {
-                    Some(known) => known,
-                    None => *published.insert(self.is_published(&steps, &earlier, &tables)?),
-                },
+                (PlannedStep::Write(_) | PlannedStep::Quarantine(_), Some(artifact)) if artifact.run_id != self.report.run_id => {
+                    match published {
+                        Some(known) => known,
+                        None => *published.insert(self.is_published(&steps, &earlier, &tables)?),
+                    }
+                }
                 (_, found) => found.is_some(),
             };
             match found.filter(|_| reused) {
@@ -242,7 +245,12 @@ impl Run<'_> {
         self.journal.began(index, of, &label).await?;
         let mark = self.mark();
         let place = step.span(self.compiled.pipeline()).map(|span| self.source.place(span));
-        let detail = self.step(step, tables).await.map_err(|e| match place {
+        let known = self.sources.keys().cloned().collect();
+        let done = match self.step(step, tables).await {
+            Ok(detail) => self.hold_rows(&label, &known).await.map(|()| detail),
+            failed => failed,
+        };
+        let detail = done.map_err(|e| match place {
             Some(place) => e.at(&place),
             None => e,
         })?;
@@ -264,6 +272,11 @@ impl Run<'_> {
     /// Does one step; `tables` are those of the outputs that are not written yet. Gives what to say of it.
     pub(crate) async fn step(&mut self, step: &PlannedStep, tables: &mut BTreeMap<String, OutputTable>) -> Result<String> {
         match step {
+            PlannedStep::Check(source) => self.check_source(source).await,
+            PlannedStep::Quarantine(source) => match tables.remove(&outputs::quarantine_name(source)) {
+                Some(table) => self.write_quarantine(source, table).await,
+                None => Ok(String::new()),
+            },
             PlannedStep::Table(name) => {
                 let plan = self.planned(&format!("table {name}"), self.compiled.table_plan(name))?;
                 let rows = self.materialise(&format!("table {name}"), &format!("table:{name}"), plan).await?;
@@ -388,6 +401,7 @@ impl Run<'_> {
             etag: None,
             rows: Some(r.rows.max(0) as u64),
             hive_values: vec![],
+            columns: vec![],
         });
         let table = PinnedTable {
             store: place.store_url.clone(),
@@ -395,6 +409,7 @@ impl Run<'_> {
             schema,
             hive: 0,
             files: files.collect(),
+            complete: vec![],
         };
         self.made.push((name.to_owned(), table.clone()));
         self.compiled.made(name.to_owned(), table);
@@ -406,7 +421,7 @@ impl Run<'_> {
         self.made.iter().find(|(n, _)| n == name).and_then(|(_, t)| t.rows()).unwrap_or(0)
     }
 
-    async fn write(&mut self, step: &str, plan: LogicalPlan, spec: WriteSpec) -> Result<Vec<Receipt>> {
+    pub(crate) async fn write(&mut self, step: &str, plan: LogicalPlan, spec: WriteSpec) -> Result<Vec<Receipt>> {
         let node = self.planned(step, WriteNode::try_new(plan, spec))?;
         let batches = self.collect(step, node.into_plan()).await?;
         Receipt::from_batches(&batches).map_err(|e| Error::of_publish(step, e))
@@ -436,14 +451,6 @@ impl Run<'_> {
                 message: format!("`{from}` holds {} rows whose `{key}` another row has as well", rows as i64 - distinct),
                 help: format!("the roster needs one row a `{key}`: declare `key: {key}` with `duplicates:` on `{from}`"),
             });
-        }
-        for source in self.source_rows().into_iter().filter(|s| s.read && s.quarantined > 0) {
-            let text = format!(
-                "{} rows of `{}` were quarantined: rows of one key differ, so none of them is used",
-                source.quarantined, source.source
-            );
-            self.progress.event(Event::Note(text.clone()));
-            self.report.warnings.push(text);
         }
         let columns = self.compiled.attributes(entity).iter().filter(|a| !a.starts_with('_')).count();
         Ok(format!("{rows} rows, {columns} attributes"))
@@ -546,7 +553,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn source_rows(&self) -> Vec<SourceRows> {
+    pub(crate) fn source_rows(&self) -> Vec<SourceRows> {
         let mut out = vec![];
         for (name, pinned) in self.compiled.pinned_sources() {
             let mut rows = self.sources.get(name).cloned().unwrap_or_default();

@@ -7,6 +7,10 @@ use strata_spec::{Pipeline, Span};
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlannedStep {
+    /// Questions about the whole of a source.
+    Check(String),
+    /// The table of the rows of a source that were put aside.
+    Quarantine(String),
     /// A table whose rows mix entities.
     Table(String),
     /// All attributes of an entity.
@@ -25,6 +29,8 @@ impl PlannedStep {
     /// What it does, for people.
     pub fn label(&self) -> String {
         match self {
+            Self::Check(n) => format!("check {n}"),
+            Self::Quarantine(n) => format!("quarantine {n}"),
             Self::Table(n) => format!("table {n}"),
             Self::Attributes(n) => format!("attributes of {n}"),
             Self::Solve(n) => format!("segments {n}"),
@@ -39,6 +45,7 @@ impl PlannedStep {
     /// Where the pipeline file declares what the step makes.
     pub fn span(&self, pipeline: &Pipeline) -> Option<Span> {
         match self {
+            Self::Check(n) | Self::Quarantine(n) => pipeline.source(n).map(|s| s.name.span),
             Self::Table(n) => pipeline.table(n).map(|t| t.name.span),
             Self::Attributes(n) => pipeline.entity(n).map(|e| e.name.span),
             Self::Solve(n) => pipeline.segmentation(n).map(|s| s.name.span),
@@ -52,7 +59,10 @@ impl PlannedStep {
 /// The steps of a compiled pipeline.
 pub fn planned_steps(compiled: &Compiled) -> Vec<PlannedStep> {
     let pipeline = compiled.pipeline();
-    let mut steps: Vec<PlannedStep> = compiled.global_tables().iter().cloned().map(PlannedStep::Table).collect();
+    let sources = || pipeline.sources.iter().map(|s| s.name.value.clone());
+    let mut steps: Vec<PlannedStep> =
+        sources().filter(|s| !compiled.table_checks(s).is_empty()).map(PlannedStep::Check).collect();
+    steps.extend(compiled.global_tables().iter().cloned().map(PlannedStep::Table));
     steps.extend(pipeline.entities.iter().map(|e| PlannedStep::Attributes(e.name.value.clone())));
     for segmentation in compiled.segmentation_order() {
         if is_solved(&segmentation.method) {
@@ -68,6 +78,7 @@ pub fn planned_steps(compiled: &Compiled) -> Vec<PlannedStep> {
             }
         }
     }
+    steps.extend(sources().filter(|s| pipeline.quarantine_folder(s).is_some()).map(PlannedStep::Quarantine));
     steps.extend(pipeline.outputs.iter().map(|o| PlannedStep::Write(o.name.value.clone())));
     steps.push(PlannedStep::Commit);
     steps

@@ -103,8 +103,16 @@ fn given(loaded: &Loaded, pipeline: &Pipeline, test: &UnitTest, work: &Path) -> 
             etag: None,
             rows: Some(batch.num_rows() as u64),
             hive_values: vec![],
+            columns: vec![],
         };
-        let table = PinnedTable { store: place.store_url, format: PinnedFormat::Parquet, schema, hive: 0, files: vec![file] };
+        let table = PinnedTable {
+            store: place.store_url,
+            format: PinnedFormat::Parquet,
+            schema,
+            hive: 0,
+            files: vec![file],
+            complete: vec![],
+        };
         catalog.sources.insert(name.to_owned(), table);
     }
     Ok(catalog)

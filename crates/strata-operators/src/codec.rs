@@ -5,9 +5,10 @@ use crate::bucket::{BucketScanExec, BucketTable};
 use crate::cogroup::{CogroupExec, CogroupInput, CogroupNode, Stage};
 use crate::dedup::{DedupExec, DedupNode, DedupSpec, Keep};
 use crate::messages::{self, wire};
+use crate::numbered::{NumberedExec, NumberedNode};
 use crate::owners::{OwnersExec, OwnersNode};
 use crate::pinned::PinnedTable;
-use crate::screen::{ScreenExec, ScreenNode};
+use crate::screen::{Action, Emit, ScreenExec, ScreenNode, ScreenRule};
 use crate::write::WriteNode;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
@@ -32,6 +33,7 @@ const WRITE: u8 = 4;
 const BUCKET_SCAN: u8 = 5;
 const PINNED: u8 = 6;
 const OWNERS: u8 = 7;
+const NUMBERED: u8 = 8;
 
 /// Logical codec.
 #[derive(Debug, Clone, Default)]
@@ -64,13 +66,9 @@ impl LogicalExtensionCodec for LogicalCodec {
         match tag {
             SCREEN => {
                 let m = messages::Screen::decode(body).map_err(wire)?;
-                let rules = m
-                    .labels
-                    .into_iter()
-                    .zip(&m.rules)
-                    .map(|(l, r)| Ok((l, parse_expr(&LogicalExprNode::decode(r.as_slice()).map_err(wire)?, ctx, self)?)))
-                    .collect::<Result<_>>()?;
-                Ok(Extension { node: Arc::new(ScreenNode { input: first()?, source: m.source, rules }) })
+                let of = |bytes: &[u8]| parse_expr(&LogicalExprNode::decode(bytes).map_err(wire)?, ctx, self);
+                let (emit, rules) = (emit_of(m.aside), screen_rules(&m, |bytes| Ok(of(bytes)?))?);
+                Ok(Extension { node: Arc::new(ScreenNode::of(emit, first()?, m.source, rules)?) })
             }
             DEDUP => {
                 let m = messages::Dedup::decode(body).map_err(wire)?;
@@ -91,6 +89,10 @@ impl LogicalExtensionCodec for LogicalCodec {
                 let m = messages::Owners::decode(body).map_err(wire)?;
                 Ok(Extension { node: Arc::new(OwnersNode::try_new(first()?, m.buckets as usize)?) })
             }
+            NUMBERED => {
+                let m = messages::Numbered::decode(body).map_err(wire)?;
+                Ok(Extension { node: Arc::new(NumberedNode::try_new(first()?, m.file)?) })
+            }
             _ => internal_err!("a node of another version of strata arrived: tag {tag}"),
         }
     }
@@ -99,9 +101,8 @@ impl LogicalExtensionCodec for LogicalCodec {
         let any = node.node.as_any();
         let plan = |p: &LogicalPlan| Ok::<_, DataFusionError>(LogicalPlanNode::try_from_logical_plan(p, self)?.encode_to_vec());
         if let Some(n) = any.downcast_ref::<ScreenNode>() {
-            let labels = n.rules.iter().map(|(l, _)| l.clone()).collect();
-            let rules = n.rules.iter().map(|(_, e)| Ok(serialize_expr(e, self)?.encode_to_vec())).collect::<Result<_>>()?;
-            put(buf, SCREEN, &messages::Screen { source: n.source.clone(), labels, rules });
+            let message = screen_message(&n.source, &n.rules, n.emit(), |e| Ok(serialize_expr(e, self)?.encode_to_vec()))?;
+            put(buf, SCREEN, &message);
         } else if let Some(n) = any.downcast_ref::<DedupNode>() {
             put(buf, DEDUP, &dedup_message(&n.spec()));
         } else if let Some(n) = any.downcast_ref::<CogroupNode>() {
@@ -112,6 +113,8 @@ impl LogicalExtensionCodec for LogicalCodec {
             buf.extend(n.encode());
         } else if let Some(n) = any.downcast_ref::<OwnersNode>() {
             put(buf, OWNERS, &messages::Owners { buckets: n.buckets as u64 });
+        } else if let Some(n) = any.downcast_ref::<NumberedNode>() {
+            put(buf, NUMBERED, &messages::Numbered { file: n.file().to_owned() });
         } else {
             return internal_err!("the node `{}` has no codec", node.node.name());
         }
@@ -168,10 +171,9 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 let m = messages::Screen::decode(body).map_err(wire)?;
                 let input = first()?;
                 let schema = input.schema();
-                let rule =
-                    |r: &Vec<u8>| parse_physical_expr(&PhysicalExprNode::decode(r.as_slice()).map_err(wire)?, ctx, &schema, self);
-                let rules = m.labels.into_iter().zip(&m.rules).map(|(l, r)| Ok((l, rule(r)?))).collect::<Result<_>>()?;
-                Ok(Arc::new(ScreenExec::new(input, m.source, rules)))
+                let of = |bytes: &[u8]| parse_physical_expr(&PhysicalExprNode::decode(bytes).map_err(wire)?, ctx, &schema, self);
+                let (emit, rules) = (emit_of(m.aside), screen_rules(&m, of)?);
+                Ok(Arc::new(ScreenExec::new(input, m.source, rules, emit)))
             }
             DEDUP => {
                 let m = messages::Dedup::decode(body).map_err(wire)?;
@@ -196,6 +198,10 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 let m = messages::Owners::decode(body).map_err(wire)?;
                 Ok(Arc::new(OwnersExec::new(first()?, m.buckets as usize)))
             }
+            NUMBERED => {
+                let m = messages::Numbered::decode(body).map_err(wire)?;
+                Ok(Arc::new(NumberedExec::try_new(first()?, m.file)?))
+            }
             _ => internal_err!("an operator of another version of strata arrived: tag {tag}"),
         }
     }
@@ -205,10 +211,8 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             Ok::<_, DataFusionError>(PhysicalPlanNode::try_from_physical_plan(Arc::clone(p), self)?.encode_to_vec())
         };
         if let Some(n) = node.downcast_ref::<ScreenExec>() {
-            let labels = n.rules().iter().map(|(l, _)| l.clone()).collect();
-            let rules =
-                n.rules().iter().map(|(_, e)| Ok(serialize_physical_expr(e, self)?.encode_to_vec())).collect::<Result<_>>()?;
-            put(buf, SCREEN, &messages::Screen { source: n.source().to_owned(), labels, rules });
+            let of = |e: &_| Ok(serialize_physical_expr(e, self)?.encode_to_vec());
+            put(buf, SCREEN, &screen_message(n.source(), n.rules(), n.emit(), of)?);
         } else if let Some(n) = node.downcast_ref::<DedupExec>() {
             put(buf, DEDUP, &dedup_message(n.spec()));
         } else if let Some(n) = node.downcast_ref::<CogroupExec>() {
@@ -216,6 +220,8 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             put(buf, COGROUP, &cogroup_message(n.named(), stages, plan(n.result())?, n.buckets()));
         } else if let Some(n) = node.downcast_ref::<OwnersExec>() {
             put(buf, OWNERS, &messages::Owners { buckets: n.buckets() as u64 });
+        } else if let Some(n) = node.downcast_ref::<NumberedExec>() {
+            put(buf, NUMBERED, &messages::Numbered { file: n.file().to_owned() });
         } else if let Some(n) = node.downcast_ref::<BucketScanExec>() {
             let schema = messages::encode_schema(n.table_schema())?;
             let projection = n.projection().iter().map(|i| *i as u64).collect();
@@ -225,6 +231,60 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         }
         Ok(())
     }
+}
+
+fn emit_of(aside: bool) -> Emit {
+    if aside { Emit::Quarantined } else { Emit::Kept }
+}
+
+/// The rules of a message, whose conditions `of` reads.
+fn screen_rules<E>(m: &messages::Screen, of: impl Fn(&[u8]) -> Result<E>) -> Result<Vec<ScreenRule<E>>> {
+    if m.labels.len() != m.rules.len() || m.labels.len() != m.actions.len() {
+        return internal_err!("a screen of another version of strata arrived");
+    }
+    let rules = m.labels.iter().zip(&m.rules).zip(&m.actions);
+    rules
+        .map(|((label, rule), action)| {
+            let reason = action.reason.clone();
+            Ok(ScreenRule { label: label.clone(), holds: of(rule)?, action: action_of(action)?, reason })
+        })
+        .collect()
+}
+
+fn action_of(m: &messages::ScreenAction) -> Result<Action> {
+    Ok(match m.kind {
+        0 => Action::Drop,
+        1 => Action::Quarantine,
+        2 => Action::SetNull(m.columns.clone()),
+        3 => Action::Warn,
+        4 => Action::Stop,
+        other => return internal_err!("a rule of another version of strata arrived: action {other}"),
+    })
+}
+
+fn screen_message<E>(
+    source: &str,
+    rules: &[ScreenRule<E>],
+    emit: Emit,
+    of: impl Fn(&E) -> Result<Vec<u8>>,
+) -> Result<messages::Screen> {
+    let action = |rule: &ScreenRule<E>| {
+        let (kind, columns) = match &rule.action {
+            Action::Drop => (0, vec![]),
+            Action::Quarantine => (1, vec![]),
+            Action::SetNull(columns) => (2, columns.clone()),
+            Action::Warn => (3, vec![]),
+            Action::Stop => (4, vec![]),
+        };
+        messages::ScreenAction { kind, columns, reason: rule.reason.clone() }
+    };
+    Ok(messages::Screen {
+        source: source.to_owned(),
+        labels: rules.iter().map(|r| r.label.clone()).collect(),
+        rules: rules.iter().map(|r| of(&r.holds)).collect::<Result<_>>()?,
+        actions: rules.iter().map(action).collect(),
+        aside: emit == Emit::Quarantined,
+    })
 }
 
 fn dedup_message(spec: &DedupSpec) -> messages::Dedup {
@@ -241,6 +301,8 @@ fn dedup_message(spec: &DedupSpec) -> messages::Dedup {
         keep_first: matches!(spec.keep, Keep::First(_)),
         buckets: spec.buckets as u64,
         spread_by: spec.spread_by.clone(),
+        aside: spec.emit == Emit::Quarantined,
+        carried: spec.carried.clone(),
     }
 }
 
@@ -249,7 +311,15 @@ fn dedup_spec(m: messages::Dedup) -> DedupSpec {
         false => Keep::Identical,
         true => Keep::First(m.order.into_iter().zip(m.descending).collect()),
     };
-    DedupSpec { source: m.source, key: m.key, keep, spread_by: m.spread_by, buckets: m.buckets as usize }
+    DedupSpec {
+        source: m.source,
+        key: m.key,
+        keep,
+        spread_by: m.spread_by,
+        buckets: m.buckets as usize,
+        emit: emit_of(m.aside),
+        carried: m.carried,
+    }
 }
 
 fn stage<P>(stage: &Stage<P>, plan: Vec<u8>) -> Result<messages::CogroupStage> {

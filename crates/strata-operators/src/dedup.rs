@@ -3,6 +3,7 @@
 
 use crate::gather::Gather;
 use crate::keys;
+use crate::screen::Emit;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{SortOptions, filter_record_batch};
 use arrow::datatypes::SchemaRef;
@@ -58,6 +59,10 @@ pub struct DedupNode {
     pub spread_by: Vec<String>,
     /// How many buckets the rows are spread over.
     pub buckets: usize,
+    /// Which rows come out: those that stay, or those whose copies disagree.
+    pub emit: Emit,
+    /// Columns in which copies may differ.
+    pub carried: Vec<String>,
 }
 
 /// What a duplicate filter does, without its input.
@@ -73,6 +78,10 @@ pub struct DedupSpec {
     pub spread_by: Vec<String>,
     /// How many buckets the rows are spread over.
     pub buckets: usize,
+    /// Which rows come out: those that stay, or those whose copies disagree.
+    pub emit: Emit,
+    /// Columns in which copies may differ.
+    pub carried: Vec<String>,
 }
 
 /// Physical duplicate filter.
@@ -104,7 +113,8 @@ impl UserDefinedLogicalNodeCore for DedupNode {
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (key, by) = (self.key.join(", "), self.spread_by.join(", "));
-        write!(f, "Dedup: {} key=[{key}] keep={:?} by=[{by}]", self.source, self.keep)
+        let what = if self.emit == Emit::Quarantined { " put aside" } else { "" };
+        write!(f, "Dedup: {}{what} key=[{key}] keep={:?} by=[{by}]", self.source, self.keep)
     }
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -124,13 +134,15 @@ impl DedupNode {
             keep: self.keep.clone(),
             spread_by: self.spread_by.clone(),
             buckets: self.buckets,
+            emit: self.emit,
+            carried: self.carried.clone(),
         }
     }
 
     /// The filter over `input`.
     pub fn of(input: LogicalPlan, spec: DedupSpec) -> Self {
-        let DedupSpec { source, key, keep, spread_by, buckets } = spec;
-        Self { input, source, key, keep, spread_by, buckets }
+        let DedupSpec { source, key, keep, spread_by, buckets, emit, carried } = spec;
+        Self { input, source, key, keep, spread_by, buckets, emit, carried }
     }
 }
 
@@ -250,6 +262,7 @@ struct Counts {
 struct Rule {
     key: Vec<usize>,
     rest: Vec<usize>,
+    emit: Emit,
     order: Option<Vec<(usize, SortOptions)>>,
 }
 
@@ -264,7 +277,8 @@ impl Rule {
     fn new(schema: &SchemaRef, spec: &DedupSpec) -> Result<Self> {
         let index = |name: &String| Ok(schema.index_of(name)?);
         let key: Vec<usize> = spec.key.iter().map(index).collect::<Result<_>>()?;
-        let rest = (0..schema.fields().len()).filter(|i| !key.contains(i)).collect();
+        let carried: Vec<usize> = spec.carried.iter().map(index).collect::<Result<_>>()?;
+        let rest = (0..schema.fields().len()).filter(|i| !key.contains(i) && !carried.contains(i)).collect();
         let order = match &spec.keep {
             Keep::Identical => None,
             Keep::First(order) => Some(
@@ -274,7 +288,7 @@ impl Rule {
                     .collect::<Result<_>>()?,
             ),
         };
-        Ok(Self { key, rest, order })
+        Ok(Self { key, rest, emit: spec.emit, order })
     }
 
     fn apply(&self, batch: RecordBatch, counts: &Counts) -> Result<RecordBatch> {
@@ -283,7 +297,7 @@ impl Rule {
         let repeats = keys::repeats(&columns)?;
         if repeats.is_empty() {
             counts.kept.add(rows);
-            return Ok(batch);
+            return Ok(if self.emit == Emit::Kept { batch } else { batch.slice(0, 0) });
         }
         let compare = self.comparator(&batch)?;
         let mut groups: BTreeMap<u32, Group> = BTreeMap::new();
@@ -296,7 +310,7 @@ impl Rule {
                 (_, false) => group.differ = true,
             }
         }
-        finish(&batch, groups, counts)
+        finish(&batch, groups, counts, self.emit)
     }
 
     /// Compares two rows: by the order first, then by every column outside the key.
@@ -314,11 +328,13 @@ impl Rule {
     }
 }
 
-fn finish(batch: &RecordBatch, groups: BTreeMap<u32, Group>, counts: &Counts) -> Result<RecordBatch> {
+fn finish(batch: &RecordBatch, groups: BTreeMap<u32, Group>, counts: &Counts, emit: Emit) -> Result<RecordBatch> {
     let mut mask = vec![true; batch.num_rows()];
+    let mut aside = vec![false; batch.num_rows()];
     for group in groups.into_values() {
         group.rows.iter().for_each(|row| mask[*row as usize] = false);
         mask[group.kept as usize] = !group.differ;
+        group.rows.iter().for_each(|row| aside[*row as usize] = group.differ);
         match group.differ {
             true => counts.quarantined.add(group.rows.len()),
             false => counts.deduplicated.add(group.rows.len() - 1),
@@ -326,5 +342,6 @@ fn finish(batch: &RecordBatch, groups: BTreeMap<u32, Group>, counts: &Counts) ->
     }
     let mask = BooleanArray::from(mask);
     counts.kept.add(mask.true_count());
-    Ok(filter_record_batch(batch, &mask)?)
+    let out = if emit == Emit::Kept { mask } else { BooleanArray::from(aside) };
+    Ok(filter_record_batch(batch, &out)?)
 }

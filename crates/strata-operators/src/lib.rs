@@ -8,6 +8,7 @@ pub mod functions;
 mod gather;
 mod keys;
 mod messages;
+pub mod numbered;
 pub mod owners;
 mod packed;
 pub mod pinned;

@@ -18,6 +18,8 @@ pub(crate) struct Pinned {
     pub(crate) hive: u64,
     #[prost(message, repeated, tag = "5")]
     pub(crate) files: Vec<PinnedFile>,
+    #[prost(string, repeated, tag = "6")]
+    pub(crate) complete: Vec<String>,
 }
 
 /// Message of one pinned file.
@@ -35,6 +37,8 @@ pub(crate) struct PinnedFile {
     pub(crate) rows: Option<u64>,
     #[prost(string, repeated, tag = "6")]
     pub(crate) hive_values: Vec<String>,
+    #[prost(string, repeated, tag = "7")]
+    pub(crate) columns: Vec<String>,
 }
 
 /// Message of a screen.
@@ -47,6 +51,31 @@ pub(crate) struct Screen {
     /// `LogicalExprNode` or `PhysicalExprNode`, one a label.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub(crate) rules: Vec<Vec<u8>>,
+    /// One a label.
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) actions: Vec<ScreenAction>,
+    /// The rows that are put aside come out.
+    #[prost(bool, tag = "5")]
+    pub(crate) aside: bool,
+}
+
+/// Message of what a screen's rule does.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ScreenAction {
+    /// 0 drop, 1 quarantine, 2 set null, 3 warn, 4 stop.
+    #[prost(uint32, tag = "1")]
+    pub(crate) kind: u32,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) columns: Vec<String>,
+    #[prost(string, tag = "3")]
+    pub(crate) reason: String,
+}
+
+/// Message of a count of a file's rows.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Numbered {
+    #[prost(string, tag = "1")]
+    pub(crate) file: String,
 }
 
 /// Message of a duplicate filter.
@@ -66,6 +95,11 @@ pub(crate) struct Dedup {
     pub(crate) buckets: u64,
     #[prost(string, repeated, tag = "7")]
     pub(crate) spread_by: Vec<String>,
+    /// The rows that are put aside come out.
+    #[prost(bool, tag = "8")]
+    pub(crate) aside: bool,
+    #[prost(string, repeated, tag = "9")]
+    pub(crate) carried: Vec<String>,
 }
 
 /// Message of a count of keys with several owners.

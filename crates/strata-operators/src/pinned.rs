@@ -1,7 +1,7 @@
 //! A table that is a fixed list of files: what a run read can always be named. Never lists a folder and never follows new files.
 
 use crate::{messages, tagged};
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::CsvOptions;
@@ -13,7 +13,9 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::UnionExec;
 use object_store::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One pinned file.
@@ -31,6 +33,8 @@ pub struct PinnedFile {
     pub rows: Option<u64>,
     /// Values of the hive columns, in order.
     pub hive_values: Vec<String>,
+    /// Columns of a CSV in the order of its header, where that is not the table's; empty otherwise.
+    pub columns: Vec<String>,
 }
 
 /// File formats of pinned tables.
@@ -55,6 +59,8 @@ pub struct PinnedTable {
     pub hive: usize,
     /// The files.
     pub files: Vec<PinnedFile>,
+    /// Columns of which the files themselves say that they hold no null.
+    pub complete: Vec<String>,
 }
 
 impl PinnedFile {
@@ -80,14 +86,15 @@ impl PinnedTable {
         self.files.iter().map(|f| f.size).sum()
     }
 
-    fn table_schema(&self) -> TableSchema {
+    /// The columns of the files, then `missing` ones, then those of the path.
+    fn table_schema(&self, missing: &[FieldRef]) -> TableSchema {
         let split = self.schema.fields().len() - self.hive;
-        let file = arrow::datatypes::Schema::new(self.schema.fields()[..split].to_vec());
-        let hive: Vec<FieldRef> = self.schema.fields()[split..].to_vec();
-        TableSchema::builder(Arc::new(file)).with_table_partition_cols(hive).build()
+        let file = Schema::new(self.schema.fields()[..split].to_vec());
+        let given: Vec<FieldRef> = missing.iter().chain(&self.schema.fields()[split..]).cloned().collect();
+        TableSchema::builder(Arc::new(file)).with_table_partition_cols(given).build()
     }
 
-    fn partitioned_files(&self) -> Vec<PartitionedFile> {
+    fn partitioned_files(&self, missing: &[FieldRef]) -> Result<Vec<PartitionedFile>> {
         self.files
             .iter()
             .map(|f| {
@@ -97,10 +104,28 @@ impl PinnedTable {
                 if let Some(t) = chrono::DateTime::from_timestamp_micros(f.modified_us) {
                     file.object_meta.last_modified = t;
                 }
-                file.partition_values = f.hive_values.iter().map(|v| ScalarValue::Utf8(Some(v.clone()))).collect();
-                file
+                file.partition_values = missing.iter().map(|m| ScalarValue::try_from(m.data_type())).collect::<Result<_>>()?;
+                file.partition_values.extend(f.hive_values.iter().map(|v| ScalarValue::Utf8(Some(v.clone()))));
+                Ok(file)
             })
             .collect()
+    }
+
+    /// Where a file is, as people write it.
+    pub fn shown(&self, file: &PinnedFile) -> String {
+        let store = self.store.strip_prefix("file://").unwrap_or(&self.store).trim_end_matches('/');
+        format!("{store}/{}", file.path)
+    }
+
+    /// The table with one more column behind the others, `name`: where the file is that a row stands in.
+    pub fn with_file_column(&self, name: &str) -> Self {
+        let fields = self.schema.fields().iter().cloned().chain([Arc::new(hive_field(name))]);
+        let mut table = Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), hive: self.hive + 1, ..self.clone() };
+        for file in &mut table.files {
+            let shown = self.shown(file);
+            file.hive_values.push(shown);
+        }
+        table
     }
 
     /// The table as a message, to be kept.
@@ -132,8 +157,10 @@ impl PinnedTable {
                     etag: f.etag.clone(),
                     rows: f.rows,
                     hive_values: f.hive_values.clone(),
+                    columns: f.columns.clone(),
                 })
                 .collect(),
+            complete: self.complete.clone(),
         })
     }
 
@@ -154,8 +181,10 @@ impl PinnedTable {
                     etag: f.etag,
                     rows: f.rows,
                     hive_values: f.hive_values,
+                    columns: f.columns,
                 })
                 .collect(),
+            complete: m.complete,
         })
     }
 }
@@ -182,7 +211,33 @@ impl TableProvider for PinnedTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let table_schema = self.table_schema();
+        let mut layouts: BTreeMap<&[String], Vec<&PinnedFile>> = BTreeMap::new();
+        for file in &self.files {
+            layouts.entry(&file.columns).or_default().push(file);
+        }
+        if layouts.keys().all(|columns| columns.is_empty()) {
+            return self.scan_files(state, &[], projection.cloned(), limit);
+        }
+        let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let scans = layouts.into_iter().map(|(columns, files)| self.scan_layout(state, columns, files, &wanted));
+        let scans = scans.collect::<Result<Vec<_>>>()?;
+        match <[_; 1]>::try_from(scans) {
+            Ok([scan]) => Ok(scan),
+            Err(scans) => UnionExec::try_new(scans),
+        }
+    }
+}
+
+impl PinnedTable {
+    /// Files whose columns stand in the order of the table's.
+    fn scan_files(
+        &self,
+        state: &dyn Session,
+        missing: &[FieldRef],
+        projection: Option<Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let table_schema = self.table_schema(missing);
         let source: Arc<dyn FileSource> = match self.format {
             PinnedFormat::Parquet => {
                 let options = state.config_options().execution.parquet.clone();
@@ -197,17 +252,49 @@ impl TableProvider for PinnedTable {
         let parts = state.config_options().execution.target_partitions.max(1);
         let groups = match self.files.is_empty() {
             true => vec![FileGroup::new(vec![])],
-            false => split_by_size(self.partitioned_files(), parts),
+            false => split_by_size(self.partitioned_files(missing)?, parts),
         };
         let Ok(store) = ObjectStoreUrl::parse(&self.store) else {
             return exec_err!("`{}` is not the address of an object store", self.store);
         };
         let config = FileScanConfigBuilder::new(store, source)
             .with_file_groups(groups)
-            .with_projection_indices(projection.cloned())?
+            .with_projection_indices(projection)?
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// Files of one header that is not the table's: a CSV is read by position, so each order of columns is a scan of its own. Gives the
+    /// columns `wanted` of the table; one that the files do not hold is null.
+    fn scan_layout(
+        &self,
+        state: &dyn Session,
+        columns: &[String],
+        files: Vec<&PinnedFile>,
+        wanted: &[usize],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let own = self.schema.fields().len() - self.hive;
+        let of_table: Vec<FieldRef> = self.schema.fields()[..own].to_vec();
+        let mut fields: Vec<FieldRef> = match columns.is_empty() {
+            true => of_table.clone(),
+            false => {
+                let known = |name: &String| of_table.iter().find(|f| f.name() == name).cloned();
+                let text = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
+                columns.iter().map(|name| known(name).unwrap_or_else(|| text(name))).collect()
+            }
+        };
+        let absent = |f: &&FieldRef| !fields.iter().any(|known| known.name() == f.name());
+        let missing: Vec<FieldRef> = of_table.iter().filter(absent).cloned().collect();
+        let hive = self.schema.fields()[own..].iter();
+        // As a scan orders them: columns of the file, then those that are the same for all of its rows.
+        let order: Vec<FieldRef> = fields.iter().chain(&missing).chain(hive.clone()).cloned().collect();
+        fields.extend(hive.cloned());
+        let files = files.into_iter().cloned().collect();
+        let table = Self { schema: Arc::new(Schema::new(fields)), files, ..self.clone() };
+        let name = |i: &usize| self.schema.field(*i).name();
+        let read = wanted.iter().filter_map(|i| order.iter().position(|f| f.name() == name(i))).collect();
+        table.scan_files(state, &missing, Some(read), None)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cogroup::{CogroupExec, CogroupNode, Stage};
 use crate::dedup::{DedupExec, DedupNode};
+use crate::numbered::{NumberedExec, NumberedNode};
 use crate::owners::{OwnersExec, OwnersNode};
 use crate::screen::{ScreenExec, ScreenNode};
 use async_trait::async_trait;
@@ -46,13 +47,16 @@ impl ExtensionPlanner for OperatorPlanner {
             let rules = node
                 .rules
                 .iter()
-                .map(|(l, e)| Ok((l.clone(), planner.create_physical_expr(e, schema, session, context)?)))
+                .map(|r| Ok(r.with(planner.create_physical_expr(&r.holds, schema, session, context)?)))
                 .collect::<Result<_>>()?;
             let input = Arc::clone(&physical_inputs[0]);
-            return Ok(Some(Arc::new(ScreenExec::new(input, node.source.clone(), rules))));
+            return Ok(Some(Arc::new(ScreenExec::new(input, node.source.clone(), rules, node.emit()))));
         }
         if let Some(node) = node.as_any().downcast_ref::<DedupNode>() {
             return Ok(Some(Arc::new(DedupExec::new(Arc::clone(&physical_inputs[0]), node.spec()))));
+        }
+        if let Some(node) = node.as_any().downcast_ref::<NumberedNode>() {
+            return Ok(Some(Arc::new(NumberedExec::try_new(Arc::clone(&physical_inputs[0]), node.file().to_owned())?)));
         }
         if let Some(node) = node.as_any().downcast_ref::<OwnersNode>() {
             return Ok(Some(Arc::new(OwnersExec::new(Arc::clone(&physical_inputs[0]), node.buckets))));

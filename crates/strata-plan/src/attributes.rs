@@ -51,8 +51,7 @@ pub(crate) fn relations(planner: &mut Planner, pipeline: &Pipeline, catalog: &Ca
     for source in &pipeline.sources {
         let name = &source.name.value;
         let Some(pinned) = catalog.sources.get(name) else { continue };
-        let raw = sources::raw_schema(pinned);
-        if let Some(rules) = sources::rules(planner, source, &raw) {
+        if let Some(rules) = sources::rules(planner, pipeline, catalog, source, pinned) {
             out.rules.insert(name.clone(), rules);
         }
         let scan =
@@ -306,7 +305,7 @@ fn key_and_time(pipeline: &Pipeline, from: &str) -> (Option<Vec<String>>, Option
 }
 
 /// Moves an expression's aggregates into `made` (each once) and leaves columns in their place; counts of nothing are 0.
-fn collect_aggregates(expr: Expr, window: Option<Expr>, index: usize, made: &mut Vec<(Expr, String, bool)>) -> Expr {
+pub(crate) fn collect_aggregates(expr: Expr, window: Option<Expr>, index: usize, made: &mut Vec<(Expr, String, bool)>) -> Expr {
     let mut names: Vec<(Expr, Expr)> = vec![];
     for mut f in aggregates(&expr) {
         let original = Expr::AggregateFunction(f.clone());
@@ -620,7 +619,8 @@ fn input(
         && let (Some(pinned), Some(rules)) = (catalog.sources.get(source_name), relations.rules.get(source_name))
     {
         // A key that holds the entity key says so itself; of others it has to be shown.
-        let shown = |k: &str| source.key.iter().any(|c| c.value == k) || catalog.owned.contains(&(source_name.to_owned(), k.to_owned()));
+        let shown =
+            |k: &str| source.key.iter().any(|c| c.value == k) || catalog.owned.contains(&(source_name.to_owned(), k.to_owned()));
         let meeting = Meeting { key, together: key.filter(|k| shown(k)).map(|_| buckets) };
         return sources::usable(&planner.clock, source, rules, pinned, columns, meeting);
     }
@@ -636,7 +636,12 @@ fn input(
 
 /// Sources whose duplicates a pass looks for by their own key, though they have the entity key: each with a count of the rows of a key that
 /// belong to different entities.
-pub(crate) fn to_show(pipeline: &Pipeline, catalog: &Catalog, pass: &LogicalPlan, key: &str) -> Result<Vec<(String, LogicalPlan)>> {
+pub(crate) fn to_show(
+    pipeline: &Pipeline,
+    catalog: &Catalog,
+    pass: &LogicalPlan,
+    key: &str,
+) -> Result<Vec<(String, LogicalPlan)>> {
     let mut names = BTreeSet::new();
     pass.apply(|node| {
         if let LogicalPlan::Extension(e) = node

@@ -412,6 +412,7 @@ impl Compiled<'_> {
             schema: std::sync::Arc::new(pass.result.schema().as_arrow().clone()),
             hive: 0,
             files: vec![],
+            complete: vec![],
         };
         let work = self.passes.iter().map(|(entity, pass)| (format!("attributes:{entity}"), stand_in(pass))).collect();
         let real = self.assume(crate::Known { work, ..crate::Known::default() });

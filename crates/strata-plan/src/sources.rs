@@ -1,8 +1,10 @@
 //! A source from its pinned files to rows that may be used: screened by time and `where`, without duplicates, with nothing learnt too late.
 //! Never counts a row twice.
 
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::codes;
+use crate::contract::{self, Contract};
 use crate::expr::{Grain, Planner};
 use crate::scope::Scope;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -15,7 +17,7 @@ use strata_operators::dedup::{DedupNode, DedupSpec, Keep};
 use strata_operators::functions;
 use strata_operators::owners::{self, OwnersNode};
 use strata_operators::pinned::PinnedTable;
-use strata_operators::screen::ScreenNode;
+use strata_operators::screen::{Emit, ScreenNode, ScreenRule};
 use strata_spec::pipeline::{Duplicates, Mode, Source};
 use strata_spec::{Diagnostic, Pipeline};
 
@@ -36,11 +38,13 @@ pub(crate) fn buckets(rows: u64) -> usize {
 /// A source's SQL, planned over its raw columns.
 pub(crate) struct SourceRules {
     /// `where`
-    filter: Option<Expr>,
+    pub(crate) filter: Option<Expr>,
+    /// What `columns` and `checks` say of rows.
+    pub(crate) contract: Contract,
     /// Order that picks one of several rows of a key.
     keep: Option<Keep>,
     /// Raw columns that the rules need.
-    needed: BTreeSet<String>,
+    pub(crate) needed: BTreeSet<String>,
 }
 
 /// Columns of the pinned files, as the pipeline sees them: the files' own types.
@@ -49,8 +53,15 @@ pub(crate) fn raw_schema(pinned: &PinnedTable) -> SchemaRef {
 }
 
 /// Checks what a source declares against its columns and plans its rules.
-pub(crate) fn rules(planner: &Planner, source: &Source, raw: &SchemaRef) -> Option<SourceRules> {
+pub(crate) fn rules(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    catalog: &Catalog,
+    source: &Source,
+    pinned: &PinnedTable,
+) -> Option<SourceRules> {
     let name = &source.name.value;
+    let raw = &raw_schema(pinned);
     let schema = qualified(name, raw)?;
     let mut missing = vec![];
     let learned = source.learned_later.iter().flat_map(|l| std::iter::once(&l.time).chain(&l.columns));
@@ -61,6 +72,7 @@ pub(crate) fn rules(planner: &Planner, source: &Source, raw: &SchemaRef) -> Opti
             missing.push(column);
         }
     }
+    missing.extend(contract::columns(source).into_iter().filter(|c| raw.field_with_name(&c.value).is_err()));
     for column in &missing {
         let all: Vec<&str> = raw.fields().iter().map(|f| f.name().as_str()).collect();
         let near = strata_spec::diagnostic::did_you_mean(&column.value, all.iter().copied());
@@ -107,7 +119,12 @@ pub(crate) fn rules(planner: &Planner, source: &Source, raw: &SchemaRef) -> Opti
             needed.extend(order.iter().map(|(c, _)| c.clone()));
         }
     }
-    missing.is_empty().then_some(SourceRules { filter, keep, needed })
+    if !missing.is_empty() {
+        return None;
+    }
+    let contract = contract::of_source(planner, pipeline, catalog, source, pinned)?;
+    needed.extend(contract.needed(name));
+    Some(SourceRules { filter, contract, keep, needed })
 }
 
 /// An append source with a second, undeclared time stamp would leak the future.
@@ -193,16 +210,9 @@ pub(crate) fn usable(
         (0..pinned.schema.fields().len()).filter(|i| scanned.contains(pinned.schema.field(*i).name().as_str())).collect();
     let table = provider_as_source(Arc::new(pinned.clone()));
     let mut plan = LogicalPlanBuilder::scan(TableReference::bare(name.as_str()), table, Some(projection))?.build()?;
-    let column = |c: &str| Expr::Column(datafusion::common::Column::new(Some(TableReference::bare(name.as_str())), c));
-    let mut screens = vec![];
-    if let Some(time) = &source.time {
-        let time = column(&time.value);
-        screens.push((AFTER_AS_OF.to_owned(), time.clone().is_null().or(time.clone().lt(clock.as_of_literal()))));
-        screens.push((FILTERED.to_owned(), time.is_not_null()));
-    }
-    screens.extend(rules.filter.clone().map(|f| (FILTERED.to_owned(), f)));
-    screens.extend(not_null.map(|k| (FILTERED.to_owned(), column(k).is_not_null())));
-    plan = extension(ScreenNode { input: plan, source: name.clone(), rules: screens });
+    let column = |c: &str| qualified_column(name, c);
+    plan = rules.contract.with_lookups(plan, name)?;
+    plan = extension(ScreenNode::new(plan, name.clone(), screens(clock, source, rules, not_null)));
     // Columns that only the screen needed do not travel on.
     let mut carried: BTreeSet<String> = wanted.clone();
     carried.extend(not_null.map(str::to_owned));
@@ -219,7 +229,8 @@ pub(crate) fn usable(
             (Some(entity), Some(buckets)) => (vec![entity.to_owned()], buckets),
             _ => (key.clone(), buckets(pinned.rows().unwrap_or(pinned.bytes() / 32))),
         };
-        let spec = DedupSpec { source: name.clone(), key, keep: keep.clone(), spread_by, buckets };
+        let (emit, carried) = (Emit::Kept, vec![]);
+        let spec = DedupSpec { source: name.clone(), key, keep: keep.clone(), spread_by, buckets, emit, carried };
         plan = extension(DedupNode::of(plan, spec));
     }
     let mut wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
@@ -228,7 +239,21 @@ pub(crate) fn usable(
     LogicalPlanBuilder::from(plan).project(out.collect::<Result<Vec<_>>>()?)?.build()
 }
 
-fn known_by_then(clock: &Clock, source: &Source, name: &str, value: Expr) -> Result<Expr> {
+/// The rules that every row of a source meets, in order: what is known by `as_of` and passes `where` is held against the contract; then
+/// rows without a time, or without the key `not_null`, are left out.
+pub(crate) fn screens(clock: &Clock, source: &Source, rules: &SourceRules, not_null: Option<&str>) -> Vec<ScreenRule<Expr>> {
+    let column = |c: &str| qualified_column(&source.name.value, c);
+    let time = source.time.as_ref().map(|t| column(&t.value));
+    let by_then = time.clone().map(|t| ScreenRule::drops(AFTER_AS_OF, t.clone().is_null().or(t.lt(clock.as_of_literal()))));
+    let mut all: Vec<ScreenRule<Expr>> = by_then.into_iter().collect();
+    all.extend(rules.filter.clone().map(|f| ScreenRule::drops(FILTERED, f)));
+    all.extend(rules.contract.rules.iter().cloned());
+    all.extend(time.map(|t| ScreenRule::drops(FILTERED, t.is_not_null())));
+    all.extend(not_null.map(|k| ScreenRule::drops(FILTERED, column(k).is_not_null())));
+    all
+}
+
+pub(crate) fn known_by_then(clock: &Clock, source: &Source, name: &str, value: Expr) -> Result<Expr> {
     let table = TableReference::bare(source.name.value.as_str());
     for later in &source.learned_later {
         if later.columns.iter().any(|c| c.value == name) {

@@ -24,6 +24,8 @@ pub enum Kind {
     Invalid,
     /// Consent or a column class forbids it: exit 5.
     Policy,
+    /// The data are not as the pipeline declares: exit 3.
+    Data,
 }
 
 /// One thing wrong with the user's file.
@@ -65,6 +67,11 @@ impl Diagnostic {
     /// A refusal by consent or column class.
     pub fn policy(code: Code, span: Span, message: impl Into<String>) -> Self {
         Self { kind: Kind::Policy, ..Self::error(code, span, message) }
+    }
+
+    /// Data that are not as declared.
+    pub fn data(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self { kind: Kind::Data, ..Self::error(code, span, message) }
     }
 
     /// Something that runs but deserves a look.

@@ -134,7 +134,7 @@ fn sources_are_whole() {
         ],
     );
     wrong_source("  a: {parquet: x, classes: {b: secret}}\n", &[("S0115 4:32", "direct_id")]);
-    wrong_source("  a: {parquet: x, licence: none, checks: {}}\n", &[("S0190 4:19", "beside"), ("S0190 4:34", "where")]);
+    wrong_source("  a: {parquet: x, licence: none}\n", &[("S0190 4:19", "beside")]);
     wrong_source(
         "  a: {parquet: x, references: {b: stors, c: d, e: stores}}\n  d: {parquet: y}\n  stores: {parquet: z, key: [f, g]}\n",
         &[("S0202 4:35", "did you mean `stores`"), ("S0208 4:45", "add `key"), ("S0208 4:51", "`f`, `g`")],
@@ -274,12 +274,7 @@ fn segmentations_are_of_one_kind() {
     wrong_after(
         PEOPLE,
         "segments: {s: {method: rfm@1, r: a, f: b, mode: edges, ties: name, others: {r: 0, f: 0, m: 00}}}\n",
-        &[
-            ("S0106 6:12", "net_cents"),
-            ("S0190 6:62", "ties: id"),
-            ("S0106 6:76", "cell"),
-            ("S0116 6:92", "leading zeros"),
-        ],
+        &[("S0106 6:12", "net_cents"), ("S0190 6:62", "ties: id"), ("S0106 6:76", "cell"), ("S0116 6:92", "leading zeros")],
     );
     wrong_after(
         PEOPLE,

@@ -94,7 +94,8 @@ pub fn diagnose(case: &Path) -> String {
     if let Some(pipeline) = &loaded.pipeline {
         found.extend(strata_plan::compile(pipeline, loaded.clock, loaded.catalog.clone()).diagnostics);
     }
-    listed(&loaded.source, &found)
+    // Where the repository lies is not part of what is said.
+    listed(&loaded.source, &found).replace(&format!("{}/", text(case)), "")
 }
 
 fn listed(source: &strata_spec::SourceText, found: &[strata_spec::Diagnostic]) -> String {

@@ -3,6 +3,7 @@
 mod c360;
 mod cases;
 mod cluster;
+mod contracts;
 mod damaged;
 mod delta;
 mod faults;

@@ -132,5 +132,6 @@ async fn tables(args: &GcArgs, runs: &dyn RunStore) -> Result<BTreeSet<String>, 
 }
 
 fn written_by(pipeline: &Pipeline) -> impl Iterator<Item = String> + '_ {
-    pipeline.outputs.iter().map(|o| o.to.value.clone())
+    let aside = pipeline.sources.iter().filter_map(|s| pipeline.quarantine_folder(&s.name.value));
+    pipeline.outputs.iter().map(|o| o.to.value.clone()).chain(aside)
 }

@@ -135,7 +135,11 @@ fn diagnostic(sent: &v1::Diagnostic) -> Diagnostic {
     Diagnostic {
         code: known(&sent.code),
         severity: if sent.severity() == v1::Severity::Warning { Severity::Warning } else { Severity::Error },
-        kind: if sent.class() == v1::OutcomeClass::Policy { Kind::Policy } else { Kind::Invalid },
+        kind: match sent.class() {
+            v1::OutcomeClass::Policy => Kind::Policy,
+            v1::OutcomeClass::DataCheck => Kind::Data,
+            _ => Kind::Invalid,
+        },
         message: sent.message.clone(),
         span: span(sent.place.as_ref()),
         label: sent.label.clone(),

@@ -134,8 +134,12 @@ impl Error {
     /// A pipeline that only breaks rules of consent or classes is no mistake of its text.
     fn pipeline_class(&self) -> v1::OutcomeClass {
         let Self::Pipeline { found, .. } = self else { return v1::OutcomeClass::User };
-        let invalid = found.iter().any(|d| d.severity == Severity::Error && d.kind == Kind::Invalid);
-        if invalid { v1::OutcomeClass::User } else { v1::OutcomeClass::Policy }
+        let any = |kind| found.iter().any(|d| d.severity == Severity::Error && d.kind == kind);
+        match (any(Kind::Invalid), any(Kind::Policy)) {
+            (true, _) => v1::OutcomeClass::User,
+            (_, true) => v1::OutcomeClass::Policy,
+            _ => v1::OutcomeClass::DataCheck,
+        }
     }
 
     fn run_id(&self) -> Option<String> {

@@ -128,6 +128,7 @@ pub(crate) fn diagnostics(source: &SourceText, found: &[strata_spec::Diagnostic]
         class: match d.kind {
             Kind::Invalid => v1::OutcomeClass::User,
             Kind::Policy => v1::OutcomeClass::Policy,
+            Kind::Data => v1::OutcomeClass::DataCheck,
         }
         .into(),
         message: d.message.clone(),

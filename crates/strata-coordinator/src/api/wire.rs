@@ -414,6 +414,7 @@ pub(crate) fn diagnostics(source: &SourceText, found: &[strata_spec::Diagnostic]
         class: match d.kind {
             Kind::Invalid => "USER",
             Kind::Policy => "POLICY",
+            Kind::Data => "DATA_CHECK",
         },
         message: d.message.clone(),
         label: d.label.clone(),

@@ -142,6 +142,7 @@ fn local_file(path: &Path) -> Result<Found, String> {
         etag: None,
         rows: None,
         hive_values: vec![],
+        columns: vec![],
     };
     Ok(Found { shown: path.display().to_string(), file })
 }
@@ -195,6 +196,7 @@ fn remote_file(place: &Place, meta: ObjectMeta) -> Found {
         etag: meta.e_tag,
         rows: None,
         hive_values: vec![],
+        columns: vec![],
     };
     Found { shown, file }
 }

@@ -7,7 +7,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use strata_runtime::store::Place;
@@ -20,8 +21,18 @@ const HEADER_BYTES: u64 = 64 << 10;
 /// A header line is never longer.
 const HEADER_BYTES_MAX: u64 = 1 << 20;
 
-/// The columns of a file, and its rows where the format tells. Errors: what is wrong with the file.
-pub(super) async fn read(place: &Place, found: &Found, source: &Source) -> Result<(Schema, Option<u64>), String> {
+/// What a file says of itself.
+pub(super) struct Header {
+    /// Its columns: text as plain UTF-8, times as microseconds.
+    pub(super) schema: Schema,
+    /// Its rows, where the format tells.
+    pub(super) rows: Option<u64>,
+    /// Columns that hold no null, where the format tells.
+    pub(super) complete: BTreeSet<String>,
+}
+
+/// What a file says of itself. Errors: what is wrong with the file.
+pub(super) async fn read(place: &Place, found: &Found, source: &Source) -> Result<Header, String> {
     let name = found.file.location();
     match source.format {
         ReadFormat::Parquet => parquet_footer(&place.store, name, found.file.size).await,
@@ -29,7 +40,7 @@ pub(super) async fn read(place: &Place, found: &Found, source: &Source) -> Resul
     }
 }
 
-async fn parquet_footer(store: &Arc<dyn ObjectStore>, name: Path, size: u64) -> Result<(Schema, Option<u64>), String> {
+async fn parquet_footer(store: &Arc<dyn ObjectStore>, name: Path, size: u64) -> Result<Header, String> {
     let mut wanted = FOOTER_BYTES;
     let metadata = loop {
         if size == 0 {
@@ -43,8 +54,20 @@ async fn parquet_footer(store: &Arc<dyn ObjectStore>, name: Path, size: u64) -> 
         }
     };
     let rows = check_footer(&metadata, size)?;
+    let complete = complete(&metadata);
     let metadata = arrow_metadata(metadata)?;
-    Ok((plain(metadata.schema()), Some(rows)))
+    Ok(Header { schema: plain(metadata.schema()), rows: Some(rows), complete })
+}
+
+/// Plain columns that cannot be null, or of which every row group counts no null.
+fn complete(metadata: &ParquetMetaData) -> BTreeSet<String> {
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let no_nulls = |i: usize| {
+        let counted = |g: &RowGroupMetaData| g.columns().get(i).and_then(|c| c.statistics()).and_then(|s| s.null_count_opt());
+        metadata.row_groups().iter().all(|g| counted(g) == Some(0))
+    };
+    let plain = columns.iter().enumerate().filter(|(_, c)| c.path().parts().len() == 1 && c.max_rep_level() == 0);
+    plain.filter(|(i, c)| c.max_def_level() == 0 || no_nulls(*i)).map(|(_, c)| c.name().to_owned()).collect()
 }
 
 /// The footer with its Arrow columns. Errors: where the columns a writer noted for Arrow are damaged; Arrow panics at some, and a file is
@@ -98,26 +121,19 @@ fn plain(schema: &Schema) -> Schema {
     Schema::new(fields.collect::<Vec<_>>())
 }
 
-async fn csv_header(
-    store: &Arc<dyn ObjectStore>,
-    name: Path,
-    size: u64,
-    source: &Source,
-) -> Result<(Schema, Option<u64>), String> {
+async fn csv_header(store: &Arc<dyn ObjectStore>, name: Path, size: u64, source: &Source) -> Result<Header, String> {
     let line = first_line(store, &name, size).await?;
     let line = line.trim_start_matches('\u{feff}').trim_end();
     let names: Vec<String> = line.split(',').map(|n| n.trim().trim_matches('"').to_owned()).collect();
-    for column in &source.columns {
-        if !names.contains(&column.name.value) {
-            // A first line that names no declared column may be a row of somebody's data, or another file altogether: it is not shown.
-            let is_header = source.columns.iter().any(|c| names.contains(&c.name.value));
-            let has =
-                if is_header { format!("it has: {}", names.join(", ")) } else { "its first line names none of them".to_owned() };
-            return Err(format!("its header has no column `{}`; {has}", column.name.value));
-        }
+    // A first line that names no declared column may be a row of somebody's data, or another file altogether: it is not shown.
+    if let Some(first) = source.columns.first()
+        && !source.columns.iter().any(|c| names.contains(&c.name.value))
+    {
+        return Err(format!("its header has no column `{}`; its first line names none of them", first.name.value));
     }
     let kind = |n: &str| source.columns.iter().find(|c| c.name.value == n).map_or(DataType::Utf8, |c| arrow_type(c.kind.value));
-    Ok((Schema::new(names.iter().map(|n| Field::new(n, kind(n), true)).collect::<Vec<_>>()), None))
+    let schema = Schema::new(names.iter().map(|n| Field::new(n, kind(n), true)).collect::<Vec<_>>());
+    Ok(Header { schema, rows: None, complete: BTreeSet::new() })
 }
 
 async fn first_line(store: &Arc<dyn ObjectStore>, name: &Path, size: u64) -> Result<String, String> {

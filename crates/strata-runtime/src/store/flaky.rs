@@ -119,8 +119,9 @@ async fn scanned(format: PinnedFormat, struck: Struck) -> DataFusionError {
     let name = format!("s3://flaky-{}-{}", format == PinnedFormat::Csv, struck as u8);
     let context = session(&Limits::default()).unwrap();
     context.register_object_store(&Url::parse(&name).unwrap(), Arc::new(store));
-    let file = PinnedFile { path: path.to_string(), size, modified_us: 0, etag, rows: None, hive_values: vec![] };
-    let table = PinnedTable { store: name, format, schema, hive: 0, files: vec![file] };
+    let file =
+        PinnedFile { path: path.to_string(), size, modified_us: 0, etag, rows: None, hive_values: vec![], columns: vec![] };
+    let table = PinnedTable { store: name, format, schema, hive: 0, files: vec![file], complete: vec![] };
     context.read_table(Arc::new(table)).unwrap().collect().await.unwrap_err()
 }
 

@@ -24,7 +24,7 @@ fn one(source: &SourceText, regions: &Regions, d: &Diagnostic) -> Value {
         "code": d.code.0,
         "title": codes::title(d.code),
         "severity": match d.severity { Severity::Error => "error", Severity::Warning => "warning" },
-        "kind": match d.kind { Kind::Invalid => "invalid", Kind::Policy => "policy" },
+        "kind": match d.kind { Kind::Invalid => "invalid", Kind::Policy => "policy", Kind::Data => "data" },
         "message": d.message,
         "label": d.label,
         "help": d.help,

@@ -3,8 +3,6 @@
 use super::{Form, Shape, key, word, words};
 
 const FORMATS_LATER: &str = "write the table as Parquet or CSV and read that: `parquet: path`";
-const CHECKS_LATER: &str = "drop bad rows with `where`";
-const COLUMN_LATER: &str = "write a `where` on the source";
 
 /// Words of column classes.
 pub(crate) const CLASSES: &[&str] = &["direct_id", "quasi_id", "sensitive", "none"];
@@ -59,9 +57,12 @@ pub(crate) static SOURCE: Shape = Shape::new(
             "The declared columns: `{id: string!, amount: \"decimal(12,2)\"}`; `!` means never null.",
         ),
         key("classes", Form::Named(&word(CLASSES)), "How personal columns are."),
-        key("checks", Form::Named(&Form::Map(&CHECK)), "Rules for the rows, and what a bad row gets.").later(CHECKS_LATER),
-        key("drift", Form::Map(&DRIFT), "What to do when the files' columns change.")
-            .later("declare `columns`: a missing or retyped column stops the run"),
+        key(
+            "checks",
+            Form::Named(&Form::Map(&CHECK)),
+            "Rules for the rows that `as_of` and `where` leave, in order after those of `columns`, and what a bad row gets.",
+        ),
+        key("drift", Form::Map(&DRIFT), "What to do when files do not hold the declared columns. Their order never matters."),
         key("licence", Form::Map(&LICENCE), "Under which terms third-party data may be used.")
             .later("keep the licence beside the data"),
     ],
@@ -107,10 +108,14 @@ pub(crate) static COLUMN: Shape = Shape::new(
         key("nullable", Form::Flag, "Whether it may be null."),
         key("enum", Form::Names, "The values allowed."),
         key("class", word(CLASSES), "How personal it is."),
-        key("min", Form::Sql, "The least value allowed.").later(COLUMN_LATER),
-        key("max", Form::Sql, "The greatest value allowed.").later(COLUMN_LATER),
-        key("format", word(TEXT_FORMATS), "What its text must look like.").later(COLUMN_LATER),
-        key("on_fail", word(ON_FAIL), "What a row gets whose value is not as declared.").later(COLUMN_LATER),
+        key("min", Form::Sql, "The least value allowed; null passes."),
+        key("max", Form::Sql, "The greatest value allowed; null passes."),
+        key("format", word(TEXT_FORMATS), "What its text must look like; null passes."),
+        key(
+            "on_fail",
+            word(ON_FAIL),
+            "What a row gets whose value is not as declared: `stop` (default), `quarantine`, `set_null` or `warn`.",
+        ),
     ],
 )
 .needs(&[&["type"]])
@@ -128,18 +133,18 @@ pub(crate) static CHECK: Shape = Shape::new(
     "check",
     "A rule for rows or for a whole table, and what becomes of what fails it.",
     &[
-        key("sql", Form::Sql, "A row is bad where this is false."),
+        key("sql", Form::Sql, "A row is bad where this is false; null passes. With aggregates (`count(*) > 0`), the whole source is."),
         key("not_null", Form::Names, "Columns that must not be null."),
-        key("unique", Form::Names, "Columns that are unique together."),
+        key("unique", Form::Names, "Columns that are unique together, before duplicates are removed."),
         key("column", Form::Text, "The column that `min`, `max`, `enum` and `format` are about, or that `set_null` empties."),
         key("min", Form::Sql, "The least value allowed."),
         key("max", Form::Sql, "The greatest value allowed."),
         key("enum", Form::Names, "The values allowed."),
         key("format", word(TEXT_FORMATS), "What the text must look like."),
-        key("references", Form::Text, "A source whose key must hold the value of `columns`."),
+        key("references", Form::Text, "A source whose key must hold the value of `columns`, among its rows that `as_of` and its `where` leave; null passes."),
         key("columns", Form::Names, "The columns of `references`."),
-        key("freshness", Form::Duration(false), "The newest row must not be older."),
-        key("volume", Form::Map(&VOLUME), "Rows of the newest day against those of the days before."),
+        key("freshness", Form::Duration(false), "The newest row must not be older, counted back from `as_of`."),
+        key("volume", Form::Map(&VOLUME), "Rows of the 24 hours before `as_of` against those of the days before."),
         key("on_fail", word(ON_FAIL), "`stop` (default), `quarantine`, `set_null` or `warn`."),
     ],
 )
@@ -148,7 +153,7 @@ pub(crate) static CHECK: Shape = Shape::new(
 /// `volume:` of a check.
 pub(crate) static VOLUME: Shape = Shape::new(
     "`volume`",
-    "Rows of the newest day against the mean of the days before.",
+    "Rows of the 24 hours before `as_of` against the mean of the days before.",
     &[
         key("of", Form::Duration(false), "How many days before; 7d if absent."),
         key("min", Form::Real(0.0), "At least so many times their mean."),
@@ -162,9 +167,13 @@ pub(crate) static DRIFT: Shape = Shape::new(
     "`drift`",
     "What to do when the files' columns are not as declared.",
     &[
-        key("added", word(&["ignore", "warn", "stop"]), "A column that is not declared."),
-        key("dropped", word(&["stop", "warn", "set_null"]), "A declared column that is not there."),
-        key("retyped", word(&["stop", "cast"]), "A declared column of another type."),
+        key("added", word(&["ignore", "warn", "stop"]), "A column that is not declared (`ignore`)."),
+        key("dropped", word(&["stop", "warn", "set_null"]), "A declared column that some files, or all, do not hold (`stop`)."),
+        key(
+            "retyped",
+            word(&["stop", "cast"]),
+            "A declared column of a type that does not fit without loss (`stop`); `cast` stops at a value that cannot be cast.",
+        ),
     ],
 );
 

@@ -1,5 +1,6 @@
 //! What a source promises beyond its types: checks, drift, history and licence. Never holds data.
 
+use super::{Duplicates, Pipeline, Source};
 use crate::text::{Located, Name, Sql};
 use chrono::NaiveDate;
 
@@ -158,4 +159,29 @@ pub struct Licence {
     pub expires: Option<Located<NaiveDate>>,
     /// Purposes it must not be used for.
     pub not_for: Vec<Name>,
+}
+
+impl Source {
+    /// Whether rows of it can be put aside: by a rule, or because copies of a key differ.
+    pub fn quarantines(&self) -> bool {
+        let by_column = self.columns.iter().filter_map(|c| c.on_fail.as_ref()).any(|f| f.value == OnFail::Quarantine);
+        let by_check = self.checks.iter().any(|c| c.on_fail.value == OnFail::Quarantine);
+        by_column || by_check || matches!(self.duplicates, Some(Duplicates::Identical(_)))
+    }
+}
+
+impl Pipeline {
+    /// Folder of the table with the rows of a source that are put aside: `_quarantine/<source>` beside the first output. `None` where there is
+    /// no output, or no row can be put aside.
+    pub fn quarantine_folder(&self, source: &str) -> Option<String> {
+        self.source(source).filter(|s| s.quarantines())?;
+        let first = self.outputs.first()?.to.value.trim_end_matches('/');
+        let beside = match first.rsplit_once('/') {
+            // The root of a store, or of a disk, has nothing beside it.
+            Some((parent, _)) if !parent.ends_with('/') && !parent.is_empty() => format!("{parent}/"),
+            Some(_) => format!("{first}/"),
+            None => String::new(),
+        };
+        Some(format!("{beside}_quarantine/{source}"))
+    }
 }

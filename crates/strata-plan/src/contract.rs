@@ -1,0 +1,452 @@
+//! What a source promises, as conditions on its rows and as questions about the whole of it. Never drops a row: the screen does.
+
+use crate::attributes::collect_aggregates;
+use crate::catalog::Catalog;
+use crate::expr::{Grain, Planner};
+use crate::scope::Scope;
+use crate::sources::{qualified, qualified_column, raw_schema};
+use crate::{codes, sql};
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{DFSchema, JoinType, Result, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::functions_aggregate::expr_fn::{count, max, sum};
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, ident, in_list, lit,
+};
+use datafusion::sql::sqlparser::ast;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use strata_operators::pinned::PinnedTable;
+use strata_operators::screen::{Action, ScreenRule};
+use strata_spec::pipeline::contract::{CheckRule, OnFail, TextFormat, Volume};
+use strata_spec::pipeline::{Ago, Check, ColumnContract, Source, Window};
+use strata_spec::{Diagnostic, Name, Pipeline, Sql};
+
+const DAY_US: i64 = 86_400_000_000;
+const INSTANT: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// What is held against the rows of a source, and against the whole of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Contract {
+    /// In the order of the file: columns, then checks.
+    pub(crate) rules: Vec<ScreenRule<Expr>>,
+    /// Other sources whose keys rows are held against.
+    lookups: Vec<Lookup>,
+    /// Questions about all rows together.
+    tables: Vec<TableCheck>,
+}
+
+/// The keys of another source.
+#[derive(Debug, Clone)]
+struct Lookup {
+    /// Own columns, one for each of the other's key.
+    columns: Vec<String>,
+    /// One row a key: its columns, as [`key_name`] says, and [`mark_name`], which is true.
+    keys: LogicalPlan,
+    index: usize,
+}
+
+/// A question about all rows of a source.
+#[derive(Debug, Clone)]
+pub struct TableCheck {
+    /// Name of the check.
+    pub name: String,
+    /// Whether a failure publishes nothing; otherwise it is said.
+    pub stops: bool,
+    /// What is asked.
+    pub asks: Asks,
+    /// One row that answers it.
+    pub plan: LogicalPlan,
+}
+
+/// What a question's answer means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asks {
+    /// How many rows agree with an earlier one in these columns: `Int64`, 0 is right.
+    Repeats(Vec<String>),
+    /// The newest time, microseconds as `Int64` or null: at most so many microseconds before `as_of`.
+    Newest(i64),
+    /// Rows of the last 24 hours, and of the time before that the bounds name: two `Int64`.
+    Rows(Volume),
+    /// Whether the condition holds: `Boolean`; null holds. Its text.
+    Holds(String),
+}
+
+impl Contract {
+    /// Raw columns of the source `name` that the rules read or empty.
+    pub(crate) fn needed(&self, name: &str) -> BTreeSet<String> {
+        let mut out = BTreeSet::new();
+        for rule in &self.rules {
+            let own = |c: &&datafusion::common::Column| c.relation.as_ref().is_some_and(|r| r.table() == name);
+            out.extend(rule.holds.column_refs().into_iter().filter(own).map(|c| c.name.clone()));
+            if let Action::SetNull(columns) = &rule.action {
+                out.extend(columns.iter().cloned());
+            }
+        }
+        out.extend(self.lookups.iter().flat_map(|l| l.columns.iter().cloned()));
+        out
+    }
+
+    /// Rows of the source `name` with what its lookups found beside them.
+    pub(crate) fn with_lookups(&self, rows: LogicalPlan, name: &str) -> Result<LogicalPlan> {
+        let mut plan = rows;
+        for lookup in &self.lookups {
+            let key = |(i, c): (usize, &String)| ident(key_name(lookup.index, i)).eq(qualified_column(name, c));
+            let on: Vec<Expr> = lookup.columns.iter().enumerate().map(key).collect();
+            // The keys are what is held while the rows pass.
+            plan = LogicalPlanBuilder::from(lookup.keys.clone()).join_on(plan, JoinType::Right, on)?.build()?;
+        }
+        Ok(plan)
+    }
+
+    /// Whether a rule puts rows aside.
+    pub(crate) fn quarantines(&self) -> bool {
+        self.rules.iter().any(|r| r.action == Action::Quarantine)
+    }
+
+    /// Questions about all rows together.
+    pub(crate) fn tables(&self) -> &[TableCheck] {
+        &self.tables
+    }
+}
+
+fn key_name(lookup: usize, column: usize) -> String {
+    format!("#key:{lookup}:{column}")
+}
+
+fn mark_name(lookup: usize) -> String {
+    format!("#known:{lookup}")
+}
+
+/// Columns that checks name.
+pub(crate) fn columns(source: &Source) -> Vec<&Name> {
+    let mut out: Vec<&Name> = vec![];
+    for check in &source.checks {
+        match &check.rule {
+            CheckRule::NotNull(columns) | CheckRule::Unique(columns) | CheckRule::References { columns, .. } => {
+                out.extend(columns)
+            }
+            CheckRule::Range { column, .. } | CheckRule::OneOf { column, .. } | CheckRule::Format { column, .. } => {
+                out.push(column)
+            }
+            CheckRule::Sql(_) | CheckRule::Freshness(_) | CheckRule::Volume(_) => {}
+        }
+        out.extend(&check.empties);
+    }
+    out
+}
+
+/// The contract of a source over its pinned columns; `None` if something is wrong, which is then reported.
+pub(crate) fn of_source(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    catalog: &Catalog,
+    source: &Source,
+    pinned: &PinnedTable,
+) -> Option<Contract> {
+    let schema = qualified(&source.name.value, &raw_schema(pinned))?;
+    let scope = Scope::of(&schema, Some(&source.name.value));
+    let maker = Maker { planner, pipeline, catalog, source, pinned, schema, scope };
+    let mut contract = Contract::default();
+    for column in source.columns.iter().filter(|c| pinned.schema.field_with_name(&c.name.value).is_ok()) {
+        maker.column(column, &mut contract);
+    }
+    let done: Vec<Option<()>> = source.checks.iter().map(|check| maker.check(check, &mut contract)).collect();
+    done.into_iter().collect::<Option<Vec<()>>>()?;
+    Some(contract)
+}
+
+struct Maker<'a> {
+    planner: &'a Planner,
+    pipeline: &'a Pipeline,
+    catalog: &'a Catalog,
+    source: &'a Source,
+    pinned: &'a PinnedTable,
+    schema: DFSchema,
+    scope: Scope,
+}
+
+impl Maker<'_> {
+    fn own(&self, column: &str) -> Expr {
+        qualified_column(&self.source.name.value, column)
+    }
+
+    /// What a declared column says of its values.
+    fn column(&self, column: &ColumnContract, contract: &mut Contract) {
+        let name = column.name.value.as_str();
+        let on_fail = column.on_fail.as_ref().map_or(OnFail::Stop, |f| f.value);
+        let is_given = self.pinned.schema.index_of(name).is_ok_and(|i| i + self.pinned.hive >= self.pinned.schema.fields().len());
+        if !column.nullable && !is_given && !self.pinned.complete.iter().any(|c| c == name) {
+            let reason = format!("`{name}` is null");
+            contract.rules.push(rule(format!("{name}.not_null"), self.own(name).is_not_null(), on_fail, &[], reason));
+        }
+        if !column.allowed.is_empty() {
+            let reason = format!("`{name}` is none of its {} values", column.allowed.len());
+            let holds = one_of(self.own(name), &column.allowed);
+            let empties = [column.name.clone()];
+            contract.rules.push(rule(format!("{name}.enum"), holds, on_fail, &empties, reason));
+        }
+    }
+
+    fn check(&self, check: &Check, contract: &mut Contract) -> Option<()> {
+        let (holds, reason) = match &check.rule {
+            CheckRule::Sql(sql) if self.aggregates(sql) => return self.aggregate(check, sql, contract),
+            CheckRule::Sql(sql) => {
+                let expr = self.planner.expr(sql, &self.schema, &self.scope, Grain::Row)?;
+                self.must_be_condition(sql, &expr)?;
+                (expr.is_not_false(), format!("`{}` is false", one_line(&sql.text)))
+            }
+            CheckRule::NotNull(columns) => {
+                let holds = columns.iter().map(|c| self.own(&c.value).is_not_null()).reduce(Expr::and)?;
+                (holds, format!("{} is null", listed(columns)))
+            }
+            CheckRule::Range { column, min, max } => self.range(column, min.as_ref(), max.as_ref())?,
+            CheckRule::OneOf { column, values } => {
+                (one_of(self.own(&column.value), values), format!("`{}` is none of its {} values", column.value, values.len()))
+            }
+            CheckRule::Format { column, format } => {
+                let (pattern, what) = pattern(*format);
+                let found = self.planner.names.scalar("regexp_like");
+                let found = found.map_err(|e| self.planner.report(crate::internal(check.name.span, &e))).ok()?;
+                (
+                    found.call(vec![self.own(&column.value), lit(pattern)]).is_not_false(),
+                    format!("`{}` is no {what}", column.value),
+                )
+            }
+            CheckRule::References { columns, source } => self.references(check, columns, source, contract)?,
+            CheckRule::Unique(_) | CheckRule::Freshness(_) | CheckRule::Volume(_) => return self.table(check, contract),
+        };
+        contract.rules.push(rule(label(check), holds, check.on_fail.value, &check.empties, reason));
+        Some(())
+    }
+
+    fn must_be_condition(&self, sql: &Sql, expr: &Expr) -> Option<()> {
+        match expr.get_type(&self.schema) {
+            Ok(DataType::Boolean | DataType::Null) => Some(()),
+            found => {
+                let kind = found.map_or_else(|e| e.strip_backtrace(), |t| t.to_string());
+                let message = format!("a check is true or false, and this is {kind}");
+                self.planner.report(Diagnostic::error(codes::TYPE, sql.span, message).help("write a condition: `amount > 0`"));
+                None
+            }
+        }
+    }
+
+    /// A day without quotes is a subtraction, and a number is some day.
+    fn must_be_time(&self, column: &Name, sql: &Sql, value: &Expr, limit: &Expr) -> Option<()> {
+        let kind = |e: &Expr| e.get_type(&self.schema).ok();
+        let is_time = kind(value).is_some_and(|t| t.is_temporal());
+        if !is_time || !kind(limit).is_some_and(|t| t.is_numeric()) {
+            return Some(());
+        }
+        let message = format!("`{}` is a time, and `{}` is a number", column.value, one_line(&sql.text));
+        self.planner.report(Diagnostic::error(codes::TYPE, sql.span, message).help("write a day as `date '2020-01-31'`"));
+        None
+    }
+
+    fn range(&self, column: &Name, min: Option<&Sql>, max: Option<&Sql>) -> Option<(Expr, String)> {
+        let mut holds: Option<Expr> = None;
+        let mut said = vec![];
+        for (bound, least) in [(min, true), (max, false)] {
+            let Some(sql) = bound else { continue };
+            let limit = self.planner.expr(sql, &self.schema, &self.scope, Grain::Row)?;
+            let value = self.own(&column.value);
+            self.must_be_time(column, sql, &value, &limit)?;
+            let within = if least { value.gt_eq(limit) } else { value.lt_eq(limit) };
+            if let Err(e) = within.get_type(&self.schema) {
+                self.planner.report(crate::expr::explain(sql, &e));
+                return None;
+            }
+            said.push(format!("{} than {}", if least { "less" } else { "more" }, one_line(&sql.text)));
+            holds = Some(match holds {
+                Some(other) => other.and(within),
+                None => within,
+            });
+        }
+        Some((holds?.is_not_false(), format!("`{}` is {}", column.value, said.join(" or "))))
+    }
+
+    /// Looks the columns up among the keys of another source: those of its rows that are known by `as_of` and pass its `where`.
+    fn references(&self, check: &Check, columns: &[Name], other: &Name, contract: &mut Contract) -> Option<(Expr, String)> {
+        let source = self.pipeline.source(&other.value)?;
+        let pinned = self.catalog.sources.get(&other.value)?;
+        let index = contract.lookups.len();
+        let schema = qualified(&other.value, &raw_schema(pinned))?;
+        let keys: Vec<String> = source.key.iter().map(|k| k.value.clone()).collect();
+        if keys.iter().any(|k| pinned.schema.field_with_name(k).is_err()) {
+            // Said where the other source is looked at.
+            return None;
+        }
+        let rows = Maker { source, pinned, scope: Scope::of(&schema, Some(&other.value)), schema, ..*self }.rows(&keys)?;
+        let known = |rows: LogicalPlan| {
+            let key = |k: &String| qualified_column(&other.value, k);
+            let named = keys.iter().enumerate().map(|(i, k)| key(k).alias(key_name(index, i)));
+            let distinct = LogicalPlanBuilder::from(rows).project(named)?.distinct()?;
+            let columns = (0..keys.len()).map(|i| ident(key_name(index, i))).chain([lit(true).alias(mark_name(index))]);
+            distinct.project(columns)?.build()
+        };
+        let plan = known(rows).map_err(|e| self.planner.report(crate::internal(check.name.span, &e))).ok()?;
+        let names: Vec<String> = columns.iter().map(|c| c.value.clone()).collect();
+        let found = names.iter().map(|c| self.own(c).is_null()).fold(ident(mark_name(index)).is_true(), Expr::or);
+        contract.lookups.push(Lookup { columns: names, keys: plan, index });
+        Some((found, format!("{} is no key of `{}`", listed(columns), other.value)))
+    }
+
+    /// Rows that are known by `as_of` and pass `where`, with at least the columns `wanted`.
+    fn rows(&self, wanted: &[String]) -> Option<LogicalPlan> {
+        let name = &self.source.name.value;
+        let filter = match &self.source.filter {
+            Some(sql) => Some(self.planner.expr(sql, &self.schema, &self.scope, Grain::Row)?),
+            None => None,
+        };
+        let time = self.source.time.as_ref().map(|t| t.value.clone());
+        let refs = filter.iter().flat_map(|f| f.column_refs().into_iter().map(|c| c.name.clone()));
+        let read: BTreeSet<String> = wanted.iter().cloned().chain(time.clone()).chain(refs).collect();
+        let fields = self.pinned.schema.fields();
+        let projection = (0..fields.len()).filter(|i| read.contains(fields[*i].name())).collect();
+        let table = provider_as_source(Arc::new(self.pinned.clone()));
+        let by_then = time.map(|t| self.own(&t).lt(self.planner.clock.as_of_literal()));
+        let built = LogicalPlanBuilder::scan(TableReference::bare(name.as_str()), table, Some(projection));
+        let built = by_then.into_iter().chain(filter).fold(built, |plan, f| plan?.filter(f));
+        let built = built.and_then(LogicalPlanBuilder::build);
+        built.map_err(|e| self.planner.report(crate::internal(self.source.name.span, &e))).ok()
+    }
+
+    /// Whether an expression is about many rows.
+    fn aggregates(&self, sql: &Sql) -> bool {
+        let Ok(tree) = sql::parse_expr(sql) else { return false };
+        let found = ast::visit_expressions(&tree, |e| match e {
+            ast::Expr::Function(f) if f.over.is_none() => {
+                let name = f.name.to_string().trim_matches('"').to_lowercase();
+                let ours = ["total", "first", "mode"].contains(&name.as_str());
+                if ours || self.planner.names.aggregate(&name).is_ok() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        found.is_break()
+    }
+
+    /// A condition on all rows together.
+    fn aggregate(&self, check: &Check, sql: &Sql, contract: &mut Contract) -> Option<()> {
+        if matches!(check.on_fail.value, OnFail::Quarantine | OnFail::SetNull) {
+            let message =
+                format!("check `{}` is about all rows together: no row of it can be put aside or emptied", check.name.value);
+            let wrong = Diagnostic::error(codes::AGGREGATE_MISPLACED, check.on_fail.span, message);
+            self.planner.report(wrong.help("write `on_fail: stop` or `on_fail: warn`, or a condition on one row"));
+            return None;
+        }
+        let expr = self.planner.expr(sql, &self.schema, &self.scope, Grain::Aggregate)?;
+        self.must_be_condition(sql, &expr)?;
+        let rows = self.rows(&expr.column_refs().into_iter().map(|c| c.name.clone()).collect::<Vec<_>>())?;
+        let mut made = vec![];
+        let holds = collect_aggregates(expr, None, 0, &mut made).alias("holds");
+        let aggregates: Vec<Expr> = made.into_iter().map(|(e, name, _)| e.alias(name)).collect();
+        let plan =
+            LogicalPlanBuilder::from(rows).aggregate(Vec::<Expr>::new(), aggregates).and_then(|p| p.project([holds])?.build());
+        self.ask(check, Asks::Holds(one_line(&sql.text)), plan, contract)
+    }
+
+    /// A question about the whole of the source.
+    fn table(&self, check: &Check, contract: &mut Contract) -> Option<()> {
+        if check.on_fail.value == OnFail::Quarantine {
+            let message =
+                format!("check `{}` finds repeated rows, and putting them aside is not in this version", check.name.value);
+            let help = "declare `key:` with `duplicates: identical`: rows of one key that differ are put aside; or write `on_fail: stop`";
+            self.planner.report(Diagnostic::error(codes::NOT_YET, check.on_fail.span, message).help(help));
+            return None;
+        }
+        let none = Vec::<Expr>::new;
+        let (asks, plan) = match (&check.rule, &self.source.time) {
+            (CheckRule::Unique(columns), _) => {
+                let names: Vec<String> = columns.iter().map(|c| c.value.clone()).collect();
+                let rows = LogicalPlanBuilder::from(self.rows(&names)?);
+                let by: Vec<Expr> = names.iter().map(|c| self.own(c)).collect();
+                let plan = rows.aggregate(by, [count(lit(1i64)).alias("#rows")]);
+                let plan = plan.and_then(|p| p.aggregate(none(), [sum(ident("#rows") - lit(1i64)).alias("#more")]));
+                (Asks::Repeats(names), plan.and_then(|p| p.project([ident("#more").alias("repeats")])?.build()))
+            }
+            (CheckRule::Freshness(limit), Some(time)) => {
+                let rows = LogicalPlanBuilder::from(self.rows(&[])?);
+                let newest = max(self.own(&time.value)).alias("#newest");
+                let plan = rows.aggregate(none(), [newest]);
+                (
+                    Asks::Newest(*limit),
+                    plan.and_then(|p| {
+                        p.project([cast(cast(ident("#newest"), INSTANT), DataType::Int64).alias("newest")])?.build()
+                    }),
+                )
+            }
+            (CheckRule::Volume(volume), Some(time)) => {
+                let rows = LogicalPlanBuilder::from(self.rows(&[])?);
+                let ago = |us| Window { from: Ago::Micros(us), to: Ago::Micros(0) };
+                let at = |us| crate::clock::instant(self.planner.clock.window(&ago(us)).0);
+                let time = || self.own(&time.value);
+                let last = count(lit(1i64)).filter(time().gt_eq(at(DAY_US))).build();
+                let before = time().gt_eq(at(DAY_US.saturating_add(volume.of_us))).and(time().lt(at(DAY_US)));
+                let before = count(lit(1i64)).filter(before).build();
+                let plan = last.and_then(|l| Ok([l.alias("last"), before?.alias("before")]));
+                (Asks::Rows(*volume), plan.and_then(|a| rows.aggregate(none(), a)?.build()))
+            }
+            _ => return None,
+        };
+        self.ask(check, asks, plan, contract)
+    }
+
+    fn ask(&self, check: &Check, asks: Asks, plan: Result<LogicalPlan>, contract: &mut Contract) -> Option<()> {
+        let plan = plan.map_err(|e| self.planner.report(crate::internal(check.name.span, &e))).ok()?;
+        let stops = check.on_fail.value == OnFail::Stop;
+        contract.tables.push(TableCheck { name: check.name.value.clone(), stops, asks, plan });
+        Some(())
+    }
+}
+
+fn rule(label: String, holds: Expr, on_fail: OnFail, empties: &[Name], reason: String) -> ScreenRule<Expr> {
+    let action = match on_fail {
+        OnFail::Stop => Action::Stop,
+        OnFail::Quarantine => Action::Quarantine,
+        OnFail::SetNull => Action::SetNull(empties.iter().map(|c| c.value.clone()).collect()),
+        OnFail::Warn => Action::Warn,
+    };
+    ScreenRule { label, holds, action, reason }
+}
+
+/// The name a check is counted under; what stands in `columns:` is named by the column and what is asked of it.
+fn label(check: &Check) -> String {
+    let name = &check.name.value;
+    match &check.rule {
+        CheckRule::Range { column, .. } if column.value == *name => format!("{name}.range"),
+        CheckRule::Format { column, .. } if column.value == *name => format!("{name}.format"),
+        _ => name.clone(),
+    }
+}
+
+/// Null passes.
+fn one_of(column: Expr, values: &[String]) -> Expr {
+    in_list(column, values.iter().map(lit).collect(), false).is_not_false()
+}
+
+fn listed(columns: &[Name]) -> String {
+    columns.iter().map(|c| format!("`{}`", c.value)).collect::<Vec<_>>().join(", ")
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What a text of that format looks like, and what it is called.
+fn pattern(format: TextFormat) -> (&'static str, &'static str) {
+    match format {
+        TextFormat::Email => (
+            r"^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$",
+            "e-mail address",
+        ),
+        TextFormat::Phone => (r"^\+[1-9]([ ().-]{0,2}[0-9]){6,14}$", "phone number with its country's prefix"),
+        TextFormat::Url => (r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+[^\s]*$", "absolute URL"),
+        TextFormat::Uuid => ("^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$", "UUID"),
+    }
+}
