@@ -190,7 +190,7 @@ async fn execute(pipeline: &Pipeline, limits: &Limits, place: Place, round_trip:
 }
 
 fn finish(loaded: &Loaded, result: Result<(), Error>, report: &RunReport, json: bool) -> u8 {
-    if let Err(Error::Invalid(_) | Error::Policy(_)) = &result {
+    if let Err(Error::Invalid(_) | Error::Policy(_) | Error::NotAsDeclared(_)) = &result {
         let (_, found) = compiled(loaded);
         let found: Vec<Diagnostic> = found.into_iter().filter(|d| d.severity == Severity::Error || !json).collect();
         return say(loaded, &found, if json { Output::Json } else { Output::Text });

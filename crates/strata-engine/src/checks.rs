@@ -11,6 +11,7 @@ use arrow::array::{AsArray, RecordBatch};
 use datafusion::common::ScalarValue;
 use std::collections::BTreeSet;
 use strata_plan::{Asks, TableCheck};
+use strata_spec::{Diagnostic, Severity};
 
 /// Files that a message names; the rest are counted.
 const NAMED_MAX: usize = 5;
@@ -96,6 +97,14 @@ impl Run<'_> {
         let more = if more > 0 { format!(" and in {more} more files") } else { String::new() };
         Ok(format!("{}{more}", files.join(", ")))
     }
+}
+
+/// What pinning said of columns that are not as declared and are let pass.
+pub(crate) fn drifted(diagnostics: &[Diagnostic]) -> impl Iterator<Item = String> + '_ {
+    diagnostics
+        .iter()
+        .filter(|d| d.code == strata_plan::codes::DRIFT && d.severity == Severity::Warning)
+        .map(|d| d.message.clone())
 }
 
 fn found(source: &str, rule: &RuleRows) -> String {

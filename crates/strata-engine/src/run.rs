@@ -12,7 +12,7 @@ use crate::progress::{Event, Progress};
 use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
 use crate::runner::Runner;
 use crate::steps::{PlannedStep, planned_steps};
-use crate::{damage, panel, rows, solve};
+use crate::{checks, damage, panel, rows, solve};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
@@ -142,6 +142,7 @@ async fn prepare_and_run(
     verdict(&loaded.diagnostics)?;
     let Some(pipeline) = &loaded.pipeline else { return Err(Error::Invalid(1)) };
     report.pipeline = pipeline.name.value.clone();
+    report.warnings.extend(checks::drifted(&loaded.diagnostics));
     let outcome = strata_plan::compile(pipeline, loaded.clock, loaded.catalog.clone());
     verdict(&outcome.diagnostics)?;
     let Some(compiled) = outcome.compiled else { return Err(Error::Invalid(1)) };
