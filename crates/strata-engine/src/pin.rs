@@ -56,14 +56,16 @@ pub(crate) async fn pin(source: &Source) -> Result<PinnedTable, Box<Diagnostic>>
     Ok(PinnedTable { store: place.store_url, format, schema, hive: hive.len(), files })
 }
 
-/// The pinned files of a published wave: those of its table's current version; `None` if it was never published. Errors: a diagnostic at the
+/// The pinned files of a published wave: those of its table's current version; `None` if it was never published. Errors: a
+/// diagnostic at the
 /// panel's `state`.
 pub(crate) async fn pin_wave(source: &Source) -> Result<Option<PinnedTable>, Box<Diagnostic>> {
     let wrong = |message: String, help: &str| Box::new(Diagnostic::error(NO_FILES, source.path.span, message).help(help));
     let place = store::place(&source.path.value).map_err(|e| wrong(e.to_string(), e.help()))?;
     let table = strata_publish::PointerTable::new(place.store.clone(), place.path.clone());
     let current = table.current().await;
-    let current = current.map_err(|e| wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel"))?;
+    let current =
+        current.map_err(|e| wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel"))?;
     let Some(version) = current else { return Ok(None) };
     let path = source.path.clone().map(|_| place.join(&version.folder).to_string());
     pin(&Source { path, ..source.clone() }).await.map(Some)

@@ -37,10 +37,10 @@ use datafusion::common::{DataFusionError, Result, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use expr::Planner;
+use sources::Meeting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strata_operators::pinned::PinnedTable;
-use sources::Meeting;
 use strata_spec::pipeline::{Entity, Rows, Select};
 use strata_spec::{Diagnostic, Pipeline, Severity, Span};
 

@@ -1,4 +1,5 @@
-//! The file of the fieldwork, held against the wave that was drawn. Never takes a person who was not drawn, or the same one twice.
+//! The file of the fieldwork, held against the wave that was drawn. Never takes a person who was not drawn, or the same one
+//! twice.
 
 use super::{ReturnReport, Returned, broken};
 use crate::error::{Error, Result};
@@ -78,7 +79,11 @@ pub(super) async fn people(
     let cells: Vec<String> = weights.nonresponse.iter().flat_map(|n| &n.cells).map(|c| c.value.clone()).collect();
     let wanted: Vec<&String> = strata.iter().chain(&margins).chain(&cells).chain(&returned.by).collect();
     let mut columns: Vec<String> = vec![];
-    wanted.into_iter().for_each(|c| if !columns.contains(c) { columns.push(c.clone()) });
+    wanted.into_iter().for_each(|c| {
+        if !columns.contains(c) {
+            columns.push(c.clone())
+        }
+    });
     let plan = run.compiled.invited(wave, &columns).map_err(|_| unknown_by(step, run, returned))?;
     let mut answers = read(run, step, returned).await?;
     let found = run.collect(step, plan).await?;
@@ -106,7 +111,8 @@ pub(super) async fn people(
         }
     }
     if !answers.is_empty() {
-        let message = format!("{} people of `{}` were not drawn for the wave `{}`", answers.len(), returned.fieldwork, wave.name.value);
+        let message =
+            format!("{} people of `{}` were not drawn for the wave `{}`", answers.len(), returned.fieldwork, wave.name.value);
         let help = "give the file of this wave, and the `--as-of` and data it was drawn with";
         return Err(broken(step, message, help));
     }
@@ -152,7 +158,8 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
             return Err(broken(step, format!("`{measure}` of `{file}` is no number but {kind}"), "write its answers as numbers"));
         }
     }
-    let scan = LogicalPlanBuilder::scan("fieldwork", provider_as_source(Arc::new(pinned)), None).and_then(LogicalPlanBuilder::build);
+    let scan =
+        LogicalPlanBuilder::scan("fieldwork", provider_as_source(Arc::new(pinned)), None).and_then(LogicalPlanBuilder::build);
     let found = run.collect(step, scan.map_err(|e| Error::of_step(step, e))?).await?;
     let mut out = BTreeMap::new();
     let (mut nulls, mut twice, mut words) = (0u64, 0u64, BTreeMap::<String, u64>::new());
@@ -173,7 +180,11 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
         }
     }
     if nulls > 0 {
-        return Err(broken(step, format!("{nulls} rows of `{file}` have no `{key}`"), "every row needs the key of who was invited"));
+        return Err(broken(
+            step,
+            format!("{nulls} rows of `{file}` have no `{key}`"),
+            "every row needs the key of who was invited",
+        ));
     }
     if let Some((word, rows)) = words.iter().max_by_key(|(_, n)| **n) {
         let all: u64 = words.values().sum();
@@ -185,7 +196,11 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
         return Err(broken(step, message, &help));
     }
     if twice > 0 {
-        return Err(broken(step, format!("{twice} rows of `{file}` have a `{key}` that another row has as well"), "one row a person"));
+        return Err(broken(
+            step,
+            format!("{twice} rows of `{file}` have a `{key}` that another row has as well"),
+            "one row a person",
+        ));
     }
     Ok(out)
 }
