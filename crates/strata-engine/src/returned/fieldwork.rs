@@ -142,15 +142,19 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
     let mut declared = vec![(DISPOSITION, ColumnKind::String)];
     declared.extend(kind.as_ref().and_then(of_type).map(|k| (key.as_str(), k)));
     declared.extend(returned.measures.iter().map(|m| (m.as_str(), ColumnKind::Double)));
-    let pinned = pin::pin_declared(file, &declared).await.map_err(|e| Error::Failed { step: step.to_owned(), message: e })?;
-    let names: Vec<String> = pinned.schema.fields().iter().map(|f| f.name().clone()).collect();
+    let failed = |message: String| Error::Failed { step: step.to_owned(), message };
+    // Before any column is declared: a missing one is told with the nearest that is there.
+    let found = pin::pin_address(file).await.map_err(failed)?;
+    let names: Vec<String> = found.schema.fields().iter().map(|f| f.name().clone()).collect();
     for needed in [key.as_str(), DISPOSITION].into_iter().chain(returned.measures.iter().map(String::as_str)) {
         if !names.iter().any(|n| n == needed) {
             let near = strata_spec::diagnostic::did_you_mean(needed, names.iter().map(String::as_str));
-            let help = near.map_or_else(|| format!("its columns are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
+            let help =
+                near.map_or_else(|| format!("its columns are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
             return Err(broken(step, format!("`{file}` has no column `{needed}`"), &help));
         }
     }
+    let pinned = pin::pin_declared(file, &declared).await.map_err(failed)?;
     let at = |name: &str| names.iter().position(|n| n == name).unwrap_or(0);
     for measure in &returned.measures {
         let kind = pinned.schema.field(at(measure)).data_type();
