@@ -82,7 +82,8 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "N", default_value_t = 0, num_args = 0..=1, default_missing_value = "10")]
         keys: usize,
     },
-    /// Shows what a wave of the panel would be: who is eligible and why others are not, how many each stratum gives, what to expect.
+    /// Shows what a wave of the panel would be: who is eligible and why others are not, how many each stratum gives, what to
+    /// expect.
     #[command(after_help = "Example: strata draw shop --wave spring --dry-run --what-if rest=20d --what-if 'adult=age >= 21'")]
     Draw {
         /// Pipeline and variables.
@@ -99,8 +100,10 @@ pub(crate) enum Verb {
         what_if: Vec<(String, String)>,
     },
     /// Weighs the answers that came back from a wave, and says how measures moved since the wave before.
-    #[command(after_help = "Example: strata weights shop --wave spring --fieldwork answers.csv --measure satisfaction --by lifecycle \
-        --out spring.csv\n\nThe file holds the entity key, `disposition` (complete, refused, no_answer, ineligible, unknown) and answers.")]
+    #[command(
+        after_help = "Example: strata weights shop --wave spring --fieldwork answers.csv --measure satisfaction --by lifecycle \
+        --out spring.csv\n\nThe file holds the entity key, `disposition` (complete, refused, no_answer, ineligible, unknown) and answers."
+    )]
     Weights {
         /// Pipeline and variables.
         #[command(flatten)]

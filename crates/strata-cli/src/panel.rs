@@ -1,4 +1,5 @@
-//! `strata draw` and `strata weights`: what a wave would be, and what its answers count for. Never publishes anything, and never shows a
+//! `strata draw` and `strata weights`: what a wave would be, and what its answers count for. Never publishes anything, and
+//! never shows a
 //! person.
 
 use crate::args::{Given, Output};

@@ -98,7 +98,11 @@ pub(crate) fn plan_of_wave(out: &mut String, w: &WaveReport, then: Option<&WaveR
     table.push(first);
     let both = w.waterfall.iter().map(|(r, _)| r).chain(then.into_iter().flat_map(|t| &t.waterfall).map(|(r, _)| r));
     let mut rules: Vec<&String> = vec![];
-    both.for_each(|r| if !rules.contains(&r) { rules.push(r) });
+    both.for_each(|r| {
+        if !rules.contains(&r) {
+            rules.push(r)
+        }
+    });
     for rule in rules {
         let of = |w: &WaveReport| w.waterfall.iter().find(|(r, _)| r == rule).map(|(_, n)| *n);
         let mut row = vec![rule.clone()];
@@ -113,7 +117,8 @@ pub(crate) fn plan_of_wave(out: &mut String, w: &WaveReport, then: Option<&WaveR
     }
     grid(out, &table);
     let totals = |w: &WaveReport| {
-        let mut text = format!("{} asked for, {} to invite of {} eligible", number(w.asked), number(w.invited), number(w.eligible));
+        let mut text =
+            format!("{} asked for, {} to invite of {} eligible", number(w.asked), number(w.invited), number(w.eligible));
         if w.reserve > 0 {
             let _ = write!(text, ", {} in reserve", number(w.reserve));
         }

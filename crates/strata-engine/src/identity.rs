@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use strata_operators::pinned::{PinnedFile, PinnedTable};
 use strata_plan::{Compiled, Known, Solved};
 use strata_runtime::LogicalCodec;
-use strata_spec::pipeline::Method;
+use strata_spec::pipeline::{Method, Numbers};
 
 /// Digest of a step, and what it can be said to depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,8 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
             }
             // The sample carries whatever outputs ask of the rows it is drawn from.
             let whole = vec![compiled.view(&panel.entity.value, solved)?];
-            Parts { plans, whole, text: format!("{panel:?}{wave:?}") }
+            let text = format!("{panel:?}{wave:?}{}", key_fingerprint(&panel.numbers)?);
+            Parts { plans, whole, text }
         }
         PlannedStep::Write(name) => {
             let Some(output) = pipeline.outputs.iter().find(|o| o.name.value == *name) else { return Ok(Parts::default()) };
@@ -132,6 +133,16 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
         }
         PlannedStep::Commit => Parts::default(),
     })
+}
+
+/// What stands for a panel's secret key in the identity of a draw: another key draws other people. Nobody can tell the key from it, and
+/// it is hashed once more with everything else. Errors: as the key's, where it has no value.
+fn key_fingerprint(numbers: &Numbers) -> datafusion::common::Result<String> {
+    let Numbers::Env(name) = numbers else { return Ok(String::new()) };
+    let key = strata_operators::functions::key_bytes(&format!("env:{}", name.value))?;
+    let mut hash = Sha256::new_with_prefix(b"strata panel key\x1f");
+    hash.update(&key);
+    Ok(hex(&hash.finalize()))
 }
 
 /// A table with the columns of `table` whose only file is named by what made it.

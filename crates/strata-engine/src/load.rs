@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use crate::pin;
 use chrono::{DateTime, NaiveTime, TimeZone, Utc};
 use std::path::Path;
-use strata_plan::{Catalog, Clock};
 use strata_operators::pinned::PinnedTable;
+use strata_plan::{Catalog, Clock};
 use strata_spec::pipeline::{AsOf, Source};
 use strata_spec::{Diagnostic, Kind, Pipeline, Severity, SourceText};
 

@@ -87,7 +87,8 @@ async fn eligibility(run: &mut Run<'_>, step: &str, wave: &Wave, report: &mut Wa
             let (rule, rows) = (integer(one, 0, row), integer(one, k + 1, row) as u64);
             let values = (1..=k).map(|c| scalar(batch, c, row)).collect::<Result<Vec<_>>>()?;
             if by_stratum.last().is_none_or(|(v, _)| *v != values) {
-                let none = StratumWaterfall { stratum: values.iter().map(text).collect(), failed: vec![0; failed.len()], eligible: 0 };
+                let none =
+                    StratumWaterfall { stratum: values.iter().map(text).collect(), failed: vec![0; failed.len()], eligible: 0 };
                 by_stratum.push((values.clone(), none));
             }
             report.roster += rows;

@@ -1,4 +1,5 @@
-//! Answers that came back from a wave: who answered, what each counts for, and what moved since the wave before. Never holds a person in a
+//! Answers that came back from a wave: who answered, what each counts for, and what moved since the wave before. Never holds a
+//! person in a
 //! report, and never weighs an answer of somebody who was not drawn.
 
 mod estimates;
@@ -145,7 +146,8 @@ pub struct MovementReport {
     pub is_clear: bool,
 }
 
-/// Weighs what came back of a drawn wave. Errors: `Contract` where the file does not fit the wave, or no weights meet the margins.
+/// Weighs what came back of a drawn wave. Errors: `Contract` where the file does not fit the wave, or no weights meet the
+/// margins.
 pub(crate) async fn weigh(run: &mut Run<'_>, wave: &Wave, returned: &Returned) -> Result<(ReturnReport, Vec<Weighed>)> {
     let step = format!("weights {}", wave.name.value);
     let Some(weights) = wave.weights.clone() else {

@@ -481,11 +481,7 @@ impl Run<'_> {
         let manifest = Manifest::new(&self.report.pipeline, &run_id, &self.report.as_of, &schema, receipts)
             .map_err(|e| Error::of_publish(&step, e))?;
         let mut kept = outputs::as_kept(&self.compiled.cuts_to_keep(&self.solved))?;
-        if let pipeline::Rows::Wave(name) = &output.from
-            && let Some(wave) = self.compiled.pipeline().wave(&name.value)
-        {
-            kept.insert(panel::history::kept_name(&name.value), panel::history::definition(wave).into());
-        }
+        kept.extend(panel::history::kept(self.compiled.pipeline(), &output));
         let manifest = Manifest { kept, ..manifest };
         self.report.outputs.push(OutputReport {
             name: name.to_owned(),

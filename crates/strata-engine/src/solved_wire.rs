@@ -71,8 +71,7 @@ pub(crate) fn restore(value: &Value, solved: &mut Solved) -> Result<()> {
         solved.cuts.insert(name, cuts.collect::<Result<_>>()?);
     }
     for (name, [means, deviations, centroids]) in wire.clusters {
-        let clusters =
-            Clusters { means: floats(&means)?, deviations: floats(&deviations)?, centroids: floats(&centroids)? };
+        let clusters = Clusters { means: floats(&means)?, deviations: floats(&deviations)?, centroids: floats(&centroids)? };
         solved.clusters.insert(name, clusters);
     }
     for (name, all) in wire.allocations {
@@ -160,7 +159,18 @@ mod tests {
         let odd = vec![0.1 + 0.2, f64::MIN_POSITIVE, -0.0, 1e300, f64::NAN];
         solved.clusters.insert("k".into(), Clusters { means: odd.clone(), deviations: odd.clone(), centroids: odd });
         let stratum = vec![ScalarValue::Utf8(None), ScalarValue::Int64(Some(-7)), ScalarValue::Boolean(Some(true))];
-        solved.allocations.insert("w".into(), vec![Allocation { stratum: stratum.clone(), eligible: 9, drawn: 3, reserve: 1, wanted: 2, scale: 0.1, certain_from: f64::INFINITY }]);
+        solved.allocations.insert(
+            "w".into(),
+            vec![Allocation {
+                stratum: stratum.clone(),
+                eligible: 9,
+                drawn: 3,
+                reserve: 1,
+                wanted: 2,
+                scale: 0.1,
+                certain_from: f64::INFINITY,
+            }],
+        );
         solved.factors.insert("w".into(), vec![Factors { cell: stratum, factor: 1.0 / 3.0 }]);
         let value = added(&solved, &Names::default()).unwrap();
         let mut back = Solved::default();
@@ -168,7 +178,8 @@ mod tests {
         assert_eq!(format!("{:?}", back.cuts), format!("{:?}", solved.cuts));
         assert_eq!(back.allocations, solved.allocations);
         assert_eq!(back.factors, solved.factors);
-        let bits_of = |c: &Clusters| c.means.iter().chain(&c.deviations).chain(&c.centroids).map(|f| f.to_bits()).collect::<Vec<_>>();
+        let bits_of =
+            |c: &Clusters| c.means.iter().chain(&c.deviations).chain(&c.centroids).map(|f| f.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits_of(&back.clusters["k"]), bits_of(&solved.clusters["k"]));
         assert_eq!(added(&solved, &Names::of(&solved)).unwrap(), serde_json::to_value(Wire::default()).unwrap());
     }

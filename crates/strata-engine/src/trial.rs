@@ -106,7 +106,8 @@ impl<'a> Trial<'a> {
         Ok((schema, self.run.collect("rows", plan).await?))
     }
 
-    /// Counts who is eligible for a wave and allocates it, after the steps it needs; draws nobody. Gives the report and what is worth a
+    /// Counts who is eligible for a wave and allocates it, after the steps it needs; draws nobody. Gives the report and what is
+    /// worth a
     /// look. Errors: as a run's; `Failed` for a wave that is none, naming the nearest.
     pub async fn planned_wave(&mut self, name: &str) -> Result<(WaveReport, Vec<String>)> {
         let wave = self.wave(name)?;
@@ -119,7 +120,8 @@ impl<'a> Trial<'a> {
         Ok((report, self.run.report.warnings.split_off(before)))
     }
 
-    /// Weighs the answers of a wave, after the steps it needs: the wave is drawn as a run of the same inputs draws it. Errors: as a run's;
+    /// Weighs the answers of a wave, after the steps it needs: the wave is drawn as a run of the same inputs draws it. Errors:
+    /// as a run's;
     /// `Contract` where the fieldwork does not fit the wave.
     pub async fn weighed(&mut self, name: &str, returned: &Returned) -> Result<(ReturnReport, Vec<Weighed>)> {
         let wave = self.wave(name)?;

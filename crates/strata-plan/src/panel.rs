@@ -30,7 +30,8 @@ pub struct PanelColumns;
 impl PanelColumns {
     /// Place in the stratum's order of selection, from 1.
     pub const RANK: &str = "stratum_rank";
-    /// 1 / inclusion probability: for simple draws, eligible members of the stratum / members drawn. Null in a reserve and for quotas.
+    /// 1 / inclusion probability: for simple draws, eligible members of the stratum / members drawn. Null in a reserve and for
+    /// quotas.
     pub const DESIGN_WEIGHT: &str = "design_weight";
     /// Raked weight.
     pub const WEIGHT: &str = "weight";
@@ -51,7 +52,8 @@ impl PanelColumns {
 pub struct Waterfall {
     /// Labels in order; consent comes first.
     pub rules: Vec<String>,
-    /// `failed` (index of the first failing rule, −1 if none), the columns of the strata, `rows`, and then `measures` in their order.
+    /// `failed` (index of the first failing rule, −1 if none), the columns of the strata, `rows`, and then `measures` in their
+    /// order.
     pub counts: LogicalPlan,
     /// What is summed up besides.
     pub measures: Vec<Measured>,
@@ -135,7 +137,8 @@ pub(crate) fn check(planner: &Planner, pipeline: &Pipeline, panel: &Panel, view:
         let kind = schema.field_with_unqualified_name(&name.value).map(|f| f.data_type().clone());
         if let Some(kind) = kind.ok().filter(|k| *k != DataType::Boolean) {
             let message = format!("`{}` is {kind}: who is excluded is said by what is true or false", name.value);
-            let help = format!("write a segment of them, such as `left_out: {{where: {} = 'value'}}`, and exclude that", name.value);
+            let help =
+                format!("write a segment of them, such as `left_out: {{where: {} = 'value'}}`, and exclude that", name.value);
             planner.report(Diagnostic::error(crate::codes::TYPE, name.span, message).help(help));
         }
     }
@@ -183,7 +186,8 @@ fn number(planner: &Planner, sql: &Sql, schema: &DFSchema) -> Option<Expr> {
     let kind = expr.get_type(schema).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok()?;
     if !kind.is_numeric() {
         let message = format!("this is to be a number, and is {}", kind);
-        planner.report(Diagnostic::error(crate::codes::TYPE, sql.span, message).help("write `cast(… as double)`, or name a number"));
+        planner
+            .report(Diagnostic::error(crate::codes::TYPE, sql.span, message).help("write `cast(… as double)`, or name a number"));
         return None;
     }
     Some(cast(expr, DataType::Float64))

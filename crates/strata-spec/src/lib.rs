@@ -28,8 +28,8 @@ mod what_if;
 mod yaml;
 
 pub use codes::explain;
-pub use expand::panel::is_published_wave;
 pub use diagnostic::{Code, Diagnostic, Kind, Severity};
+pub use expand::panel::is_published_wave;
 pub use fmt::fmt;
 pub use hints::hints;
 pub use load::{Loaded, load, load_within};
@@ -37,5 +37,5 @@ pub use pipeline::Pipeline;
 pub use presets::{Preset, presets};
 pub use problems::Reach;
 pub use schema::{MODELINE, schema};
-pub use what_if::what_if;
 pub use text::{Located, Name, SourceText, Span, Sql};
+pub use what_if::what_if;

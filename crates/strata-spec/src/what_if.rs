@@ -45,7 +45,9 @@ fn change(pipeline: &mut Pipeline, name: &str, value: &str) -> Result<(), String
         return Ok(());
     }
     let Some(fatigue) = &mut panel.fatigue else {
-        return Err(format!("the panel has no `fatigue`, so `{name}` changes nothing\n  help: add `fatigue: {{counts: source}}`"));
+        return Err(format!(
+            "the panel has no `fatigue`, so `{name}` changes nothing\n  help: add `fatigue: {{counts: source}}`"
+        ));
     };
     let rate = || rate(value).ok_or_else(|| wrong(name, value, "2/30d"));
     let time = || micros(value).ok_or_else(|| wrong(name, value, "20d"));

@@ -341,12 +341,14 @@ fn panels_are_whole() {
         &[
             ("S0116 10:15", "100%"),
             ("S0209 11:22", "`age`"),
+            ("S0120 12:7", "remove one"),
             ("S0106 12:17", "measure: spend"),
             ("S0190 12:40", "largest_remainder"),
             ("S0116 12:57", "lower `min`"),
             ("S0209 13:24", "did you mean `age`"),
             ("S0190 13:39", "drop_and_rescale"),
-            ("S0105 14:7", "entry"),
+            ("S0120 14:7", "keep one"),
+            ("S0105 14:15", "entry"),
         ],
     );
     wrong_after(

@@ -1,4 +1,5 @@
-//! Panels as those who run them meet them: what a wave would be, what its answers count for, what is refused and why. Never looks at how
+//! Panels as those who run them meet them: what a wave would be, what its answers count for, what is refused and why. Never
+//! looks at how
 //! a number is made: the cases and the reference vectors do.
 
 use std::collections::BTreeMap;
@@ -78,17 +79,24 @@ fn a_dry_run_says_what_a_change_would_do_and_writes_nothing() {
     assert!(then["eligible"].as_u64() > waves["eligible"].as_u64());
     assert_eq!((waves["drawn"].as_u64(), waves["invited"].as_u64()), (Some(0), Some(12)));
     // Every stratum's rules and eligible add up to the roster.
-    let strata = waves["by_stratum"].as_array().unwrap();
-    let sum: u64 = strata
+    let by_stratum = waves["by_stratum"].as_array().unwrap();
+    let sum: u64 = by_stratum
         .iter()
-        .map(|s| s["eligible"].as_u64().unwrap() + s["failed"].as_array().unwrap().iter().map(|f| f.as_u64().unwrap()).sum::<u64>())
+        .map(|s| {
+            s["eligible"].as_u64().unwrap() + s["failed"].as_array().unwrap().iter().map(|f| f.as_u64().unwrap()).sum::<u64>()
+        })
         .sum();
     assert_eq!(Some(sum), waves["roster"].as_u64());
     let after: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(before.len(), after.len(), "{after:?}");
     let said = text(&strata(dir.path(), &["draw", ".", "--dry-run", "--wave", "main", "--what-if", "adult=age >= 30"]).stdout);
     assert!(said.contains("then left") && said.contains("what if: adult=age >= 30"), "{said}");
-    refused(dir.path(), &["draw", ".", "--dry-run", "--what-if", "adlut=age > 20"], 2, &["no rule or setting `adlut`", "did you mean `adult`?"]);
+    refused(
+        dir.path(),
+        &["draw", ".", "--dry-run", "--what-if", "adlut=age > 20"],
+        2,
+        &["no rule or setting `adlut`", "did you mean `adult`?"],
+    );
     refused(dir.path(), &["draw", ".", "--dry-run", "--wave", "mian"], 1, &["no wave `mian`", "did you mean `main`?"]);
     refused(dir.path(), &["draw", ".", "--dry-run", "--what-if", "adult=agee > 20"], 2, &["agee", "did you mean `age`?"]);
     refused(dir.path(), &["draw", "."], 2, &["--dry-run"]);
@@ -97,7 +105,8 @@ fn a_dry_run_says_what_a_change_would_do_and_writes_nothing() {
 #[test]
 fn draws_do_not_depend_on_files_and_a_person_who_leaves_changes_only_the_edge() {
     let dir = copied("panel_designs");
-    let run = |out: &str| run_pipeline(&RunSpec::new(dir.path(), dir.path(), &dir.path().join(out))).unwrap_or_else(|e| panic!("{e}"));
+    let run =
+        |out: &str| run_pipeline(&RunSpec::new(dir.path(), dir.path(), &dir.path().join(out))).unwrap_or_else(|e| panic!("{e}"));
     let first = run("first");
     let customers = std::fs::read_to_string(dir.path().join("customers.csv")).unwrap();
     let mut lines: Vec<&str> = customers.lines().collect();
@@ -125,7 +134,8 @@ fn draws_do_not_depend_on_files_and_a_person_who_leaves_changes_only_the_edge() 
 fn quotas_that_cannot_be_filled_name_the_clash_and_the_nearest() {
     let dir = copied("panel_quotas");
     changed(dir.path(), "pipeline.yaml", "{north: 6 +- 2, south: 2 +- 2, west: 16 +- 4}", "{north: 6, south: 2, west: 16}");
-    let words = ["`region` = `west` (16) need 16 people but 13 are eligible", "6 people moved", "`region` = `west`: 13 instead of 16"];
+    let words =
+        ["`region` = `west` (16) need 16 people but 13 are eligible", "6 people moved", "`region` = `west`: 13 instead of 16"];
     refused(dir.path(), &["run", ".", "-p", "out=out"], 3, &words);
     changed(dir.path(), "pipeline.yaml", "{north: 6, south: 2, west: 16}", "{north: 6, soth: 2, west: 16}");
     refused(dir.path(), &["run", ".", "-p", "out=out"], 3, &["`region` = `soth`", "did you mean `south`?"]);
@@ -137,7 +147,12 @@ fn quotas_that_cannot_be_filled_name_the_clash_and_the_nearest() {
 #[test]
 fn data_that_no_wave_can_be_drawn_of_name_column_level_and_count() {
     let dir = copied("panel_designs");
-    changed(dir.path(), "pipeline.yaml", "spend: customers.spend", "spend: \"case when customers.customer_id in ('001', '002') then null else customers.spend end\"");
+    changed(
+        dir.path(),
+        "pipeline.yaml",
+        "spend: customers.spend",
+        "spend: \"case when customers.customer_id in ('001', '002') then null else customers.spend end\"",
+    );
     refused(dir.path(), &["run", ".", "-p", "out=out"], 3, &["have no `size`", "eligible members of `"]);
     let dir = copied("panel_allocation");
     changed(dir.path(), "pipeline.yaml", "\"west, m\": 1", "\"weast, m\": 1");
@@ -173,7 +188,8 @@ fn a_secret_key_and_its_numbers_are_in_nothing_that_is_written() {
     }
     assert!(seen > 20, "{seen} files");
     assert!(!text(&done.stdout).contains(SECRET) && !text(&done.stderr).contains(SECRET));
-    let missing = Command::new(binary()).args(["run", ".", "-p", "out=out2"]).current_dir(dir.path()).env_remove("PANEL_KEY").output();
+    let missing =
+        Command::new(binary()).args(["run", ".", "-p", "out=out2"]).current_dir(dir.path()).env_remove("PANEL_KEY").output();
     let said = text(&missing.unwrap().stderr);
     assert!(said.contains("PANEL_KEY") && said.contains("no value"), "{said}");
 }
@@ -229,7 +245,13 @@ fn answers_are_weighed_to_the_population_and_their_movement_is_that_of_the_means
         let of = m["of"][1].as_str();
         let change = m["change"].as_f64().unwrap();
         assert!((change - (mean(&second, of) - mean(&first, of))).abs() < 1e-9, "{m}");
-        let wanted = if of == Some("south") { 2.0 } else if of.is_none() { 2.0 * 20.0 / 76.0 } else { 0.0 };
+        let wanted = if of == Some("south") {
+            2.0
+        } else if of.is_none() {
+            2.0 * 20.0 / 76.0
+        } else {
+            0.0
+        };
         assert!((change - wanted).abs() < 1e-9, "{m}");
         // The same people: what does not move has no error.
         assert!(of.is_none() || m["standard_error"].as_f64().unwrap() < 1e-6, "{m}");
@@ -242,7 +264,8 @@ fn calibration_meets_every_margin() {
     changed(dir.path(), "pipeline.yaml", "from: panel.first,", "from: panel.calibrated,");
     changed(dir.path(), "pipeline.yaml", "design_weight, weight]", "design_weight]");
     fieldwork(dir.path(), "a", "f.csv", 0.0);
-    let args = ["weights", ".", "--wave", "calibrated", "--fieldwork", "f.csv", "--by", "gender", "--out", "w.csv", "--output", "json"];
+    let args =
+        ["weights", ".", "--wave", "calibrated", "--fieldwork", "f.csv", "--by", "gender", "--out", "w.csv", "--output", "json"];
     let report = json(dir.path(), &args);
     assert_eq!(report["method"], "calibrated (linear)");
     assert!(report["worst"].as_f64().unwrap() <= 1e-6, "{report}");

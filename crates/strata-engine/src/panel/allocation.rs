@@ -11,7 +11,8 @@ use strata_plan::{Allocation, Measured, cells_of};
 use strata_spec::pipeline::wave::Reserve;
 use strata_spec::pipeline::{AfterBounds, AllocateRule, Sample, Wave};
 
-/// Allocates a wave over its strata; `base` is what a percentage is of. Errors: `Contract` for a stratum without a value, and as the
+/// Allocates a wave over its strata; `base` is what a percentage is of. Errors: `Contract` for a stratum without a value, and
+/// as the
 /// method says.
 pub(super) fn allocate(
     run: &mut Run<'_>,
@@ -73,7 +74,11 @@ fn by_rule(step: &str, wave: &Wave, strata: &[Stratum], report: &mut WaveReport)
     for (stratum, fixed) in strata.iter().zip(fixed) {
         let label = stratum.label();
         if let Some(known) = stratum.measure(Measured::MeasureKnown).filter(|k| *k < stratum.eligible as f64) {
-            let message = format!("{} of {} eligible members of `{label}` have no `measure`", stratum.eligible - known as u64, stratum.eligible);
+            let message = format!(
+                "{} of {} eligible members of `{label}` have no `measure`",
+                stratum.eligible - known as u64,
+                stratum.eligible
+            );
             return Err(broken(step, message, "give it a value, e.g. `coalesce(…, 0)`, or leave those members out"));
         }
         // One member has no spread.
@@ -110,7 +115,8 @@ fn by_rule(step: &str, wave: &Wave, strata: &[Stratum], report: &mut WaveReport)
     Ok(found.allocation)
 }
 
-/// The rows that `rows:` states of each stratum. Errors: `Contract` for a stratum it does not name, and for a name that is no stratum.
+/// The rows that `rows:` states of each stratum. Errors: `Contract` for a stratum it does not name, and for a name that is no
+/// stratum.
 fn stated(step: &str, wave: &Wave, strata: &[Stratum]) -> Result<Vec<Option<u64>>> {
     let rows = &wave.allocate.by.rows;
     if rows.is_empty() {
@@ -123,8 +129,15 @@ fn stated(step: &str, wave: &Wave, strata: &[Stratum]) -> Result<Vec<Option<u64>
         let written = &rows[at].0.value;
         let labels: Vec<String> = values.iter().map(|v| v.join(", ")).collect();
         let near = strata_spec::diagnostic::did_you_mean(written, labels.iter().map(String::as_str));
-        let help = near.map_or_else(|| format!("strata with eligible members are: {}", labels.join("; ")), |n| format!("did you mean `{n}`?"));
-        return Err(broken(step, format!("`rows` of `allocate` names the stratum `{written}`, and no eligible member is in it"), &help));
+        let help = near.map_or_else(
+            || format!("strata with eligible members are: {}", labels.join("; ")),
+            |n| format!("did you mean `{n}`?"),
+        );
+        return Err(broken(
+            step,
+            format!("`rows` of `allocate` names the stratum `{written}`, and no eligible member is in it"),
+            &help,
+        ));
     }
     let find = |v: &Vec<String>| named.iter().position(|n| n == v).map(|at| rows[at].1);
     values
@@ -133,7 +146,8 @@ fn stated(step: &str, wave: &Wave, strata: &[Stratum]) -> Result<Vec<Option<u64>
         .map(|(v, s)| match find(v) {
             Some(n) => Ok(Some(n)),
             None => {
-                let message = format!("`rows` of `allocate` does not say how many of `{}` ({} eligible)", v.join(", "), s.eligible);
+                let message =
+                    format!("`rows` of `allocate` does not say how many of `{}` ({} eligible)", v.join(", "), s.eligible);
                 Err(broken(step, message, "name every stratum; 0 draws nobody of it"))
             }
         })
@@ -220,7 +234,8 @@ fn rates(step: &str, wave: &Wave, strata: &[Stratum]) -> Result<Vec<Option<Respo
     let invited: u64 = strata.iter().map(|s| known(s, Measured::Invited)).sum();
     let answered: u64 = strata.iter().map(|s| known(s, Measured::Answered)).sum();
     if invited == 0 || answered == 0 {
-        let message = format!("eligible members were asked {invited} times before and answered {answered} times: there is no past rate");
+        let message =
+            format!("eligible members were asked {invited} times before and answered {answered} times: there is no past rate");
         return Err(broken(step, message, "write `expect_response: {rate: 30%}` for the first waves"));
     }
     let panel = answered as f64 / invited as f64;

@@ -76,7 +76,8 @@ async fn scales(run: &mut Run<'_>, step: &str, wave: &Wave) -> Result<()> {
     Ok(())
 }
 
-/// probability = size × scale below the size from which on it is 1; `largest` are the n greatest sizes, falling, `sum` all of them.
+/// probability = size × scale below the size from which on it is 1; `largest` are the n greatest sizes, falling, `sum` all of
+/// them.
 fn scale(largest: &[f64], sum: f64, n: u64) -> (f64, f64) {
     let mut rest = Sum::new();
     rest.add(sum);

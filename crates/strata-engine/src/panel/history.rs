@@ -1,4 +1,5 @@
-//! What a wave sees of earlier ones: whether they are published, who of them stays, and why others do not. Never reads a wave that this run
+//! What a wave sees of earlier ones: whether they are published, who of them stays, and why others do not. Never reads a wave
+//! that this run
 //! draws anew.
 
 use super::broken;
@@ -11,10 +12,11 @@ use crate::solved_wire::hex;
 use sha2::{Digest, Sha256};
 use strata_publish::PublishedTable;
 use strata_runtime::store;
-use strata_spec::pipeline::{Rows, Wave};
+use strata_spec::Pipeline;
+use strata_spec::pipeline::{Output, Rows, Wave};
 
 /// Where a published wave keeps the digest of its settings, in its manifest.
-pub(crate) fn kept_name(wave: &str) -> String {
+fn kept_name(wave: &str) -> String {
     format!("wave:{wave}")
 }
 
@@ -32,21 +34,31 @@ pub(super) async fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> 
         }
         let published = run.compiled.published_wave(&name.value).is_some_and(|t| !t.files.is_empty());
         if !published {
-            let message = format!("`{}` looks back at `{}`, which is not published where `state` says", wave.name.value, name.value);
+            let message =
+                format!("`{}` looks back at `{}`, which is not published where `state` says", wave.name.value, name.value);
             return Err(broken(step, message, "run that wave first, into the folder that `state` names, as Parquet"));
         }
         let drawn_by = published_definition(run, step, &name.value).await?;
         let now = pipeline.wave(&name.value).map(definition);
         if drawn_by.is_some() && drawn_by != now {
-            let message = format!("`{}` was drawn by other settings than the file has now, and `{}` looks back at it", name.value, wave.name.value);
+            let message = format!(
+                "`{}` was drawn by other settings than the file has now, and `{}` looks back at it",
+                name.value, wave.name.value
+            );
             return Err(broken(step, message, "put its settings back, or run that wave again before this one"));
         }
     }
     Ok(())
 }
 
-/// Digest of what decides who is drawn for a wave, weights apart: kept with what is published of it.
-pub(crate) fn definition(wave: &Wave) -> String {
+/// What the manifest of a wave's output keeps: by which settings it was drawn.
+pub(crate) fn kept(pipeline: &Pipeline, output: &Output) -> Option<(String, serde_json::Value)> {
+    let Rows::Wave(name) = &output.from else { return None };
+    pipeline.wave(&name.value).map(|wave| (kept_name(&name.value), definition(wave).into()))
+}
+
+/// Digest of what decides who is drawn for a wave, weights apart.
+fn definition(wave: &Wave) -> String {
     let drawn = Wave { weights: None, ..wave.clone() };
     hex(&Sha256::digest(without_places(&format!("{drawn:?}")).as_bytes()))
 }

@@ -10,7 +10,8 @@ use strata_plan::{Allocation, cells_of};
 use strata_spec::pipeline::wave::{Quota, Target};
 use strata_spec::pipeline::{Sample, Wave};
 
-/// Allocates a wave over the cells of its quotas. Errors: `Contract` if no people fill them, naming the smallest set of quotas that clash
+/// Allocates a wave over the cells of its quotas. Errors: `Contract` if no people fill them, naming the smallest set of quotas
+/// that clash
 /// and the nearest that could be filled; within the tolerances the nearest are taken.
 pub(super) fn fill(
     run: &mut Run<'_>,
@@ -54,7 +55,8 @@ fn name(levels: &[String]) -> String {
 /// Targets in people; shares of the sample by largest remainder.
 fn margin(step: &str, quota: &Quota, sample: u64) -> Result<Margin> {
     let columns = quota.columns.iter().map(|c| c.value.as_str()).collect::<Vec<_>>().join(", ");
-    let shares: Vec<u64> = quota.cells.iter().filter_map(|(_, t)| if let Sample::PartsPerMillion(p) = t.of { Some(p) } else { None }).collect();
+    let shares: Vec<u64> =
+        quota.cells.iter().filter_map(|(_, t)| if let Sample::PartsPerMillion(p) = t.of { Some(p) } else { None }).collect();
     if !shares.is_empty() && shares.len() < quota.cells.len() {
         let message = format!("the quota of `{columns}` has both shares and numbers of people");
         return Err(broken(step, message, "write all of them as shares, or all as numbers"));
@@ -109,7 +111,8 @@ fn named(step: &str, quotas: &[Quota], strata: &[Stratum], wave: &Wave) -> Resul
     for quota in quotas {
         for (at, column) in quota.columns.iter().enumerate() {
             let Some(place) = columns.iter().position(|n| n.value == column.value) else { continue };
-            let mut known: Vec<String> = strata.iter().filter(|s| !s.values[place].is_null()).map(|s| text(&s.values[place])).collect();
+            let mut known: Vec<String> =
+                strata.iter().filter(|s| !s.values[place].is_null()).map(|s| text(&s.values[place])).collect();
             known.sort_unstable();
             known.dedup();
             for (levels, target) in &quota.cells {
@@ -120,7 +123,10 @@ fn named(step: &str, quotas: &[Quota], strata: &[Stratum], wave: &Wave) -> Resul
                         || format!("eligible members have: {}", known.iter().take(20).cloned().collect::<Vec<_>>().join(", ")),
                         |n| format!("did you mean `{n}`?"),
                     );
-                    let message = format!("the quota wants people with `{}` = `{}`, and no eligible member has that", column.value, levels[at]);
+                    let message = format!(
+                        "the quota wants people with `{}` = `{}`, and no eligible member has that",
+                        column.value, levels[at]
+                    );
                     return Err(broken(step, message, &help));
                 }
             }

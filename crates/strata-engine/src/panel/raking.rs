@@ -188,4 +188,3 @@ pub(crate) fn options(weights: &Weights) -> Options {
         not_converged: if weights.keep_not_converged { NotConverged::Keep } else { NotConverged::Error },
     }
 }
-

@@ -1,4 +1,5 @@
-//! Weighted means of answers with their standard errors, and their movement since the wave before. Never compares people who did not answer.
+//! Weighted means of answers with their standard errors, and their movement since the wave before. Never compares people who
+//! did not answer.
 
 use super::{EstimateReport, MovementReport, ReturnReport, Returned, Weighed, broken};
 use crate::error::{Error, Result};
@@ -29,7 +30,11 @@ pub(super) fn estimate(
             return Err(broken(step, message, "name a column that holds answers"));
         }
         if rows.len() < weighed.len() {
-            report.warnings.push(format!("`{measure}`: {} of {} answers have no value", weighed.len() - rows.len(), weighed.len()));
+            report.warnings.push(format!(
+                "`{measure}`: {} of {} answers have no value",
+                weighed.len() - rows.len(),
+                weighed.len()
+            ));
         }
         let names: Vec<&String> = sizes.keys().collect();
         let mut used: Vec<&String> = rows.iter().map(|w| &w.stratum).collect();
@@ -123,7 +128,8 @@ pub(super) fn moved(step: &str, file: &str, returned: &Returned, now: &[Weighed]
             // A segment that one wave has nobody of has no movement.
             let lacking: Vec<u32> = (0..segments.len() as u32).filter(|s| !both(*s)).collect();
             let within = |a: Option<Answer>| a.filter(|a| !lacking.contains(&a.segment));
-            let people: Vec<Person> = people.into_iter().map(|p| Person { first: within(p.first), second: within(p.second), ..p }).collect();
+            let people: Vec<Person> =
+                people.into_iter().map(|p| Person { first: within(p.first), second: within(p.second), ..p }).collect();
             let found = movement(&people, &[], Singleton::Centre).map_err(|e| contract(step, &e))?;
             for s in &lacking {
                 report.warnings.push(format!("`{measure}` of `{}`: one of the two waves has no answer", segments[*s as usize]));
@@ -170,7 +176,11 @@ fn read(step: &str, file: &str, returned: &Returned) -> Result<BTreeMap<String, 
             Some(Earlier { stratum: cell(stratum).to_owned(), by, weight: number(weight)?, values })
         })();
         let Some(earlier) = found.filter(|_| row.len() == head.len()) else {
-            return Err(broken(step, format!("line {} of `{file}` is not one of weights", line + 2), "give the file as it was written"));
+            return Err(broken(
+                step,
+                format!("line {} of `{file}` is not one of weights", line + 2),
+                "give the file as it was written",
+            ));
         };
         if out.insert(cell(0).to_owned(), earlier).is_some() {
             return Err(broken(step, format!("line {} of `{file}` repeats a key", line + 2), "give the file as it was written"));

@@ -1,4 +1,5 @@
-//! The file of the fieldwork, held against the wave that was drawn. Never takes a person who was not drawn, or the same one twice.
+//! The file of the fieldwork, held against the wave that was drawn. Never takes a person who was not drawn, or the same one
+//! twice.
 
 use super::{ReturnReport, Returned, broken};
 use crate::error::{Error, Result};
@@ -78,7 +79,11 @@ pub(super) async fn people(
     let cells: Vec<String> = weights.nonresponse.iter().flat_map(|n| &n.cells).map(|c| c.value.clone()).collect();
     let wanted: Vec<&String> = strata.iter().chain(&margins).chain(&cells).chain(&returned.by).collect();
     let mut columns: Vec<String> = vec![];
-    wanted.into_iter().for_each(|c| if !columns.contains(c) { columns.push(c.clone()) });
+    wanted.into_iter().for_each(|c| {
+        if !columns.contains(c) {
+            columns.push(c.clone())
+        }
+    });
     let plan = run.compiled.invited(wave, &columns).map_err(|_| unknown_by(step, run, returned))?;
     let mut answers = read(run, step, returned).await?;
     let found = run.collect(step, plan).await?;
@@ -106,7 +111,8 @@ pub(super) async fn people(
         }
     }
     if !answers.is_empty() {
-        let message = format!("{} people of `{}` were not drawn for the wave `{}`", answers.len(), returned.fieldwork, wave.name.value);
+        let message =
+            format!("{} people of `{}` were not drawn for the wave `{}`", answers.len(), returned.fieldwork, wave.name.value);
         let help = "give the file of this wave, and the `--as-of` and data it was drawn with";
         return Err(broken(step, message, help));
     }
@@ -136,15 +142,19 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
     let mut declared = vec![(DISPOSITION, ColumnKind::String)];
     declared.extend(kind.as_ref().and_then(of_type).map(|k| (key.as_str(), k)));
     declared.extend(returned.measures.iter().map(|m| (m.as_str(), ColumnKind::Double)));
-    let pinned = pin::pin_declared(file, &declared).await.map_err(|e| Error::Failed { step: step.to_owned(), message: e })?;
-    let names: Vec<String> = pinned.schema.fields().iter().map(|f| f.name().clone()).collect();
+    let failed = |message: String| Error::Failed { step: step.to_owned(), message };
+    // Before any column is declared: a missing one is told with the nearest that is there.
+    let found = pin::pin_address(file).await.map_err(failed)?;
+    let names: Vec<String> = found.schema.fields().iter().map(|f| f.name().clone()).collect();
     for needed in [key.as_str(), DISPOSITION].into_iter().chain(returned.measures.iter().map(String::as_str)) {
         if !names.iter().any(|n| n == needed) {
             let near = strata_spec::diagnostic::did_you_mean(needed, names.iter().map(String::as_str));
-            let help = near.map_or_else(|| format!("its columns are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
+            let help =
+                near.map_or_else(|| format!("its columns are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
             return Err(broken(step, format!("`{file}` has no column `{needed}`"), &help));
         }
     }
+    let pinned = pin::pin_declared(file, &declared).await.map_err(failed)?;
     let at = |name: &str| names.iter().position(|n| n == name).unwrap_or(0);
     for measure in &returned.measures {
         let kind = pinned.schema.field(at(measure)).data_type();
@@ -152,7 +162,8 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
             return Err(broken(step, format!("`{measure}` of `{file}` is no number but {kind}"), "write its answers as numbers"));
         }
     }
-    let scan = LogicalPlanBuilder::scan("fieldwork", provider_as_source(Arc::new(pinned)), None).and_then(LogicalPlanBuilder::build);
+    let scan =
+        LogicalPlanBuilder::scan("fieldwork", provider_as_source(Arc::new(pinned)), None).and_then(LogicalPlanBuilder::build);
     let found = run.collect(step, scan.map_err(|e| Error::of_step(step, e))?).await?;
     let mut out = BTreeMap::new();
     let (mut nulls, mut twice, mut words) = (0u64, 0u64, BTreeMap::<String, u64>::new());
@@ -173,7 +184,11 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
         }
     }
     if nulls > 0 {
-        return Err(broken(step, format!("{nulls} rows of `{file}` have no `{key}`"), "every row needs the key of who was invited"));
+        return Err(broken(
+            step,
+            format!("{nulls} rows of `{file}` have no `{key}`"),
+            "every row needs the key of who was invited",
+        ));
     }
     if let Some((word, rows)) = words.iter().max_by_key(|(_, n)| **n) {
         let all: u64 = words.values().sum();
@@ -185,7 +200,11 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
         return Err(broken(step, message, &help));
     }
     if twice > 0 {
-        return Err(broken(step, format!("{twice} rows of `{file}` have a `{key}` that another row has as well"), "one row a person"));
+        return Err(broken(
+            step,
+            format!("{twice} rows of `{file}` have a `{key}` that another row has as well"),
+            "one row a person",
+        ));
     }
     Ok(out)
 }

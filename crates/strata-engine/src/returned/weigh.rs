@@ -1,4 +1,5 @@
-//! From the people invited to weights of those who answered: non-response cells, then margins. Never gives weights that miss a margin.
+//! From the people invited to weights of those who answered: non-response cells, then margins. Never gives weights that miss a
+//! margin.
 
 use super::fieldwork::{Disposition, Person};
 use super::{CellReport, ReturnReport, Weighed, broken};
@@ -13,7 +14,8 @@ use strata_models::weights::{Collapse, Options, ResponseCell, Unknown, adjust};
 use strata_spec::pipeline::wave::{Calibrate, CalibrateDistance, Nonresponse};
 use strata_spec::pipeline::{Absent, Wave, Weights};
 
-/// Weighs those who answered. Errors: `Contract` where nobody did, a value is missing, a cell breaks a rule, or no weights meet the margins.
+/// Weighs those who answered. Errors: `Contract` where nobody did, a value is missing, a cell breaks a rule, or no weights meet
+/// the margins.
 pub(super) fn weigh(
     step: &str,
     wave: &Wave,
@@ -77,7 +79,11 @@ fn factors(step: &str, nonresponse: Option<&Nonresponse>, people: &[Person], rep
     for (at, column) in rules.cells.iter().enumerate() {
         let missing = people.iter().filter(|p| p.cells[at].is_null()).count();
         if missing > 0 {
-            let message = format!("{missing} of {} people invited have no `{}`, a column of the non-response cells", people.len(), column.value);
+            let message = format!(
+                "{missing} of {} people invited have no `{}`, a column of the non-response cells",
+                people.len(),
+                column.value
+            );
             return Err(broken(step, message, "give it a value, e.g. `coalesce(…, 'unknown')`"));
         }
     }
@@ -164,7 +170,13 @@ fn groups(answers: &[(Person, f64)], codes: &[Vec<u32>]) -> Vec<Group> {
     found.into_iter().map(|((codes, bits), rows)| Group { codes: codes.clone(), weight: f64::from_bits(bits), rows }).collect()
 }
 
-fn raked(step: &str, weights: &Weights, population: &Population, groups: &[Group], report: &mut ReturnReport) -> Result<Vec<f64>> {
+fn raked(
+    step: &str,
+    weights: &Weights,
+    population: &Population,
+    groups: &[Group],
+    report: &mut ReturnReport,
+) -> Result<Vec<f64>> {
     let cells: Vec<Cell> = groups
         .iter()
         .map(|g| Cell {
@@ -188,7 +200,8 @@ fn raked(step: &str, weights: &Weights, population: &Population, groups: &[Group
         }
     };
     (report.iterations, report.converged, report.worst) = (raked.iterations, raked.converged, raked.relative_difference_max);
-    report.dropped = raked.dropped.iter().map(|d| format!("{} = {} ({} in the population)", d.margin, d.level, d.target)).collect();
+    report.dropped =
+        raked.dropped.iter().map(|d| format!("{} = {} ({} in the population)", d.margin, d.level, d.target)).collect();
     Ok(groups.iter().zip(&raked.factors).map(|(g, f)| g.weight * f).collect())
 }
 
@@ -209,7 +222,8 @@ fn calibrated(
             let answers: usize = groups.iter().filter(|g| g.codes[m] == code as u32).map(|g| g.rows.len()).sum();
             let target = level.target.unwrap_or(0.0);
             if answers == 0 && weights.absent == Absent::Error {
-                let message = format!("`{}` = `{}`: {target} in the population, and nobody who answered", margin.name, level.name);
+                let message =
+                    format!("`{}` = `{}`: {target} in the population, and nobody who answered", margin.name, level.name);
                 return Err(broken(step, message, "join levels that few people have, or leave the margin out"));
             }
             if answers == 0 {
@@ -220,7 +234,9 @@ fn calibrated(
             }
         }
     }
-    let row = |g: &Group| std::iter::once(1.0).chain(columns.iter().map(|(m, c)| f64::from(u8::from(g.codes[*m] == *c)))).collect::<Vec<_>>();
+    let row = |g: &Group| {
+        std::iter::once(1.0).chain(columns.iter().map(|(m, c)| f64::from(u8::from(g.codes[*m] == *c)))).collect::<Vec<_>>()
+    };
     let measures: Vec<f64> = groups.iter().flat_map(row).collect();
     let base: Vec<f64> = groups.iter().map(|g| g.weight * g.rows.len() as f64).collect();
     let distance = match how.distance {

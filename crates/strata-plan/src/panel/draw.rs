@@ -1,4 +1,5 @@
-//! Draws as plans: simple, systematic, Poisson and order sampling where the people are; larger designs over gathered numbers. Never keeps a
+//! Draws as plans: simple, systematic, Poisson and order sampling where the people are; larger designs over gathered numbers.
+//! Never keeps a
 //! random number in what is drawn.
 
 use super::{PanelColumns, cells_of, number as as_number, rules, values};
@@ -12,7 +13,8 @@ use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBu
 use strata_spec::pipeline::wave::Reserve;
 use strata_spec::pipeline::{Design, Numbers, Panel, Wave};
 
-/// What is gathered of the eligible where a design decides over a stratum as a whole: the key, the columns of the strata, `#number`, `#size`;
+/// What is gathered of the eligible where a design decides over a stratum as a whole: the key, the columns of the strata,
+/// `#number`, `#size`;
 /// in the order in which the design passes people.
 #[derive(Debug, Clone)]
 pub struct Gathered {
@@ -72,7 +74,8 @@ impl Compiled<'_> {
         Ok(Frame { rows, schema, key, order })
     }
 
-    /// The drawn members with all their columns, their rank in the stratum and design weight. Errors: as the compiler says; a wave that is
+    /// The drawn members with all their columns, their rank in the stratum and design weight. Errors: as the compiler says; a
+    /// wave that is
     /// not allocated, or of a design whose numbers are gathered.
     pub fn sample_plan(&self, wave: &Wave, solved: &Solved) -> Result<LogicalPlan> {
         let frame = self.frame(wave, solved)?;
@@ -166,13 +169,16 @@ impl Compiled<'_> {
         ranked.project(out)?.build()
     }
 
-    /// The greatest sizes of each stratum, as many as are drawn of it: the columns of the strata, `size`, and the sum of all sizes; sizes
+    /// The greatest sizes of each stratum, as many as are drawn of it: the columns of the strata, `size`, and the sum of all
+    /// sizes; sizes
     /// falling in each stratum.
     pub fn largest_sizes(&self, wave: &Wave, solved: &Solved) -> Result<LogicalPlan> {
         let frame = self.frame(wave, solved)?;
         let Some(sql) = &wave.further.draw.size else { return plan_err!("the wave is not drawn by size") };
         let size = self.found(as_number(&self.planner, sql, &frame.schema))?;
-        let Some(allocation) = solved.allocations.get(&wave.name.value) else { return plan_err!("the wave is not allocated yet") };
+        let Some(allocation) = solved.allocations.get(&wave.name.value) else {
+            return plan_err!("the wave is not allocated yet");
+        };
         let cells: Vec<Expr> = cells_of(wave).iter().map(|s| ident(&s.value)).collect();
         let columns: Vec<Expr> = cells.iter().cloned().chain([size.alias("#size")]).collect();
         let rows = LogicalPlanBuilder::from(frame.rows).project(columns)?.build()?;
@@ -196,7 +202,9 @@ impl Compiled<'_> {
 
     fn along(&self, wave: &Wave, frame: &Frame) -> Result<Option<Expr>> {
         let along = wave.further.draw.along.as_ref();
-        along.map(|sql| self.found(self.planner.expr(sql, &frame.schema, &Scope::of(&frame.schema, None), Grain::Row))).transpose()
+        along
+            .map(|sql| self.found(self.planner.expr(sql, &frame.schema, &Scope::of(&frame.schema, None), Grain::Row)))
+            .transpose()
     }
 
     /// What a design that decides over a stratum as a whole needs of its people.
@@ -221,9 +229,10 @@ impl Compiled<'_> {
         let rows = LogicalPlanBuilder::from(frame.rows).project(columns)?.sort(sort)?.build()?;
         let starts = match (wave.further.draw.by, solved.allocations.get(&wave.name.value)) {
             (Design::Systematic, Some(allocation)) => {
-                let labels = allocation.iter().enumerate().map(|(i, a)| {
-                    vec![ScalarValue::Int64(Some(i as i64)), ScalarValue::Utf8(Some(label(&a.stratum)))]
-                });
+                let labels = allocation
+                    .iter()
+                    .enumerate()
+                    .map(|(i, a)| vec![ScalarValue::Int64(Some(i as i64)), ScalarValue::Utf8(Some(label(&a.stratum)))]);
                 let fields = vec![Field::new("#at", DataType::Int64, true), Field::new("#stratum", DataType::Utf8, true)];
                 let start = self.number(self.panel()?, ident("#stratum"), "/start")?;
                 let table = LogicalPlanBuilder::from(values(fields, labels.collect())?);

@@ -1,4 +1,5 @@
-//! What a wave says besides who is drawn: who can be and why not, the waterfall by stratum, the allocation. Never names a drawn person.
+//! What a wave says besides who is drawn: who can be and why not, the waterfall by stratum, the allocation. Never names a drawn
+//! person.
 
 use super::{PanelColumns, cells_of, rules, values};
 use crate::Compiled;
@@ -45,7 +46,8 @@ impl Compiled<'_> {
         LogicalPlanBuilder::from(view).project(columns)?.build()
     }
 
-    /// One row a stratum and rule that anybody fails first: the strata, `step` (from 1), `rule`, `people` who fail it first, and how many
+    /// One row a stratum and rule that anybody fails first: the strata, `step` (from 1), `rule`, `people` who fail it first,
+    /// and how many
     /// are `left` after it; last the rule `eligible` with those who are.
     fn waterfall_rows(&self, wave: &Wave, solved: &Solved) -> Result<LogicalPlan> {
         let panel = self.panel()?;

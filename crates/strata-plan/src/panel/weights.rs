@@ -1,4 +1,5 @@
-//! Weights of a wave: margins of the population, cells of the sample, and the drawn people with what each counts for. Never rakes.
+//! Weights of a wave: margins of the population, cells of the sample, and the drawn people with what each counts for. Never
+//! rakes.
 
 use super::{PanelColumns, values};
 use crate::Compiled;
@@ -61,7 +62,8 @@ impl Compiled<'_> {
         }
     }
 
-    /// The people of a wave who are asked at once, in key order: the key, `#stratum` columns, `columns`, and the weight they were drawn
+    /// The people of a wave who are asked at once, in key order: the key, `#stratum` columns, `columns`, and the weight they
+    /// were drawn
     /// with (1 for quotas, where it is not known).
     pub fn invited(&self, wave: &Wave, columns: &[String]) -> Result<LogicalPlan> {
         let asked = self.asked(wave)?;

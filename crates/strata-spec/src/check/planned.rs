@@ -171,7 +171,10 @@ fn panel(world: &World, problems: &mut Problems) {
         for name in wave.further.not_in.iter().chain(&wave.further.after) {
             earlier(world, &panel.waves[..at], name, problems);
             if panel.state.is_none() && world.declared.has("waves", &name.value) {
-                let message = format!("people of `{}` are read from where it is published, and the panel has no `state`", shown(&name.value));
+                let message = format!(
+                    "people of `{}` are read from where it is published, and the panel has no `state`",
+                    shown(&name.value)
+                );
                 let help = "write `state: \"${vars.out}/{wave}\"`, the folder of the output with `from: panel.{wave}`";
                 problems.add(Diagnostic::error(codes::MISSING_KEY, name.span, message).help(help));
             }
@@ -186,7 +189,8 @@ fn earlier(world: &World, before: &[Wave], name: &Name, problems: &mut Problems)
         && world.pipeline.wave(&name.value).is_some()
     {
         let message = format!("`{}` is no earlier wave", shown(&name.value));
-        problems.add(Diagnostic::error(codes::UNKNOWN_WAVE, name.span, message).help("waves stand in their order: name one above"));
+        problems
+            .add(Diagnostic::error(codes::UNKNOWN_WAVE, name.span, message).help("waves stand in their order: name one above"));
     }
 }
 
@@ -205,7 +209,8 @@ fn wave(world: &World, wave: &Wave, entity: &str, problems: &mut Problems) {
     }
     let counted = world.pipeline.panel.as_ref().and_then(|p| p.fatigue.as_ref()).is_some_and(|f| f.complete.is_some());
     if response.is_some_and(|r| r.rate_ppm.is_none()) && !counted {
-        let message = format!("the past rate of `{}` is answers over contacts, and nothing says what those are", shown(&wave.name.value));
+        let message =
+            format!("the past rate of `{}` is answers over contacts, and nothing says what those are", shown(&wave.name.value));
         let help = "write `fatigue: {counts: invites, complete: condition}` for the panel, or `expect_response: {rate: 30%}`";
         problems.add(Diagnostic::error(codes::MISSING_KEY, wave.name.span, message).help(help));
     }

@@ -5,7 +5,8 @@ use super::{Part, Surroundings, quoted, time};
 use crate::pipeline::people::Rate;
 use crate::pipeline::wave::{Fatigue, MadeRule};
 use crate::pipeline::{
-    AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Mode, Numbers, Panel, Pipeline, ReadFormat, Source, Terms, Wave, Window,
+    AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Mode, Numbers, Panel, Pipeline, ReadFormat, Source, Terms, Wave,
+    Window,
 };
 use crate::text::{Located, Name, Span, Sql};
 

@@ -95,7 +95,11 @@ pub(crate) static WAVE: Shape = Shape::new(
         key("not_in", Form::Names, "Waves whose people are left out; they are read from `state`."),
         key("after", Form::Text, "The wave before, whose people stay in first; it is read from `state`."),
         key("refresh", Form::Share, "The share of the wave before that is rotated out; the rest stays."),
-        key("reserve", Form::Either(&[Form::Share, Form::Duration(false)]), "Drawn besides, to be asked where others do not answer."),
+        key(
+            "reserve",
+            Form::Either(&[Form::Share, Form::Duration(false)]),
+            "Drawn besides, to be asked where others do not answer.",
+        ),
         key("replicates", Form::Whole(1, 1000), "Into how many samples the draw is cut."),
     ],
 )
@@ -167,7 +171,11 @@ pub(crate) static DRAW: Shape = Shape::new(
         ),
         key("size", Form::Sql, "A number, not negative: who is larger is drawn more often."),
         key("along", Form::Sql, "Of `systematic`: the order in which people are passed; the key if absent."),
-        key("shift", Form::Real(0.0), "Where this wave starts on the circle of numbers, below 1: another start asks other people."),
+        key(
+            "shift",
+            Form::Real(0.0),
+            "Where this wave starts on the circle of numbers, below 1: another start asks other people.",
+        ),
     ],
 );
 

@@ -111,9 +111,7 @@ fn wave(name: &Name, node: &Node, problems: &mut Problems) -> Option<Wave> {
     let budget = allocate.as_ref().is_some_and(|a| a.by.budget.is_some() || !a.by.rows.is_empty());
     if !f.has("sample") && !budget {
         let message = format!("{} needs `sample`", f.what);
-        f.p.add(
-            Diagnostic::error(codes::MISSING_KEY, f.owner, message).help("write `sample: 2%` or `sample: 4000`"),
-        );
+        f.p.add(Diagnostic::error(codes::MISSING_KEY, f.owner, message).help("write `sample: 2%` or `sample: 4000`"));
     }
     let order = f.sql("order");
     let weights = f.take("weights").and_then(|n| weights::weights(n, f.p));

@@ -69,13 +69,48 @@ pub(crate) fn together(f: &mut Fields, further: &Further) {
     let plain = matches!(further.draw.by, Design::Srs);
     let cuts = f.has("replicates") || f.has("reserve");
     let wrong = [
-        (f.has("quotas") && f.has("strata"), "quotas", "the wave has both `quotas` and `strata`", "keep one of them: quotas are cells of their own"),
-        (f.has("quotas") && f.has("allocate"), "allocate", "quotas say how many of each cell: `allocate` is not used", "remove one of them"),
-        (f.has("quotas") && !plain, "draw", "quotas are filled by the least numbers: `draw: {by: …}` is not used", "remove one of them"),
-        (f.has("order") && (!plain || further.draw.shift > 0.0), "order", "`order` says who is drawn first, and so does `draw`", "keep one of them"),
-        (cuts && !plain, "draw", "only a simple draw is cut into replicates and a reserve", "write `draw: {by: srs}`, or remove `replicates` and `reserve`"),
-        (f.has("after") && (!plain || f.has("order")), "after", "people of the wave before stay in first only in a simple draw by number", "remove `order` and `draw: {by: …}`, or `after`"),
-        (f.has("refresh") && !f.has("after"), "refresh", "`refresh` rotates people of a wave before out, and `after` names none", "write `after: wave`"),
+        (
+            f.has("quotas") && f.has("strata"),
+            "quotas",
+            "the wave has both `quotas` and `strata`",
+            "keep one of them: quotas are cells of their own",
+        ),
+        (
+            f.has("quotas") && f.has("allocate"),
+            "allocate",
+            "quotas say how many of each cell: `allocate` is not used",
+            "remove one of them",
+        ),
+        (
+            f.has("quotas") && !plain,
+            "draw",
+            "quotas are filled by the least numbers: `draw: {by: …}` is not used",
+            "remove one of them",
+        ),
+        (
+            f.has("order") && (!plain || further.draw.shift > 0.0),
+            "order",
+            "`order` says who is drawn first, and so does `draw`",
+            "keep one of them",
+        ),
+        (
+            cuts && !plain,
+            "draw",
+            "only a simple draw is cut into replicates and a reserve",
+            "write `draw: {by: srs}`, or remove `replicates` and `reserve`",
+        ),
+        (
+            f.has("after") && (!plain || f.has("order")),
+            "after",
+            "people of the wave before stay in first only in a simple draw by number",
+            "remove `order` and `draw: {by: …}`, or `after`",
+        ),
+        (
+            f.has("refresh") && !f.has("after"),
+            "refresh",
+            "`refresh` rotates people of a wave before out, and `after` names none",
+            "write `after: wave`",
+        ),
     ];
     for (is_wrong, key, message, help) in wrong {
         if is_wrong {

@@ -1,9 +1,9 @@
 //! `weights:` of a wave. Never rakes.
 
-use crate::fields::Fields;
-use crate::language::panel;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::fields::Fields;
+use crate::language::panel;
 use crate::pipeline::wave::{Calibrate, CalibrateDistance, Nonresponse};
 use crate::pipeline::{Absent, ScaleTo, Weights};
 use crate::problems::{Problems, shown};
@@ -42,6 +42,11 @@ pub(crate) fn weights(node: &Node, problems: &mut Problems) -> Option<Weights> {
     }
     let nonresponse = f.take("nonresponse").and_then(|n| nonresponse(n, f.p));
     let calibrate = f.take("calibrate").and_then(|n| calibrate(n, f.p));
+    if f.has("calibrate") && f.has("cap") {
+        let (span, message) = (f.key_span("cap"), "`cap` is a limit of raking, and the weights are calibrated");
+        let help = "write the limit into `calibrate: {distance: logit, least: 0.2, most: 5}`";
+        f.p.add(Diagnostic::error(codes::CHOOSE_ONE, span, message).help(help));
+    }
     f.finish();
     Some(Weights {
         rake,
