@@ -18,6 +18,7 @@ mod outputs;
 mod panel;
 mod pin;
 pub mod progress;
+mod publish;
 mod quarantine;
 pub mod report;
 mod resume;

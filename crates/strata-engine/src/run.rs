@@ -7,9 +7,9 @@ use crate::identity::{self, Identity, MadeBy};
 use crate::journal::Journal;
 use crate::load::{Loaded, verdict};
 use crate::meter::Meter;
-use crate::outputs::{self, OutputTable, format_name};
+use crate::outputs::{self, OutputTable};
 use crate::progress::{Event, Progress};
-use crate::report::{OutputReport, RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
+use crate::report::{RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
 use crate::runner::Runner;
 use crate::steps::{PlannedStep, planned_steps};
 use crate::{checks, damage, panel, rows, solve};
@@ -30,10 +30,7 @@ use strata_publish::{Base, Manifest, Receipt, stored_schema};
 use strata_runtime::clock::{self, Stopwatch};
 use strata_runtime::store::{self, Place};
 use strata_runtime::sweep;
-use strata_spec::{SourceText, pipeline};
-
-/// How often a commit is asked for whose outcome the store does not tell.
-const COMMITS_MAX: u32 = 4;
+use strata_spec::SourceText;
 
 /// How a run is done.
 #[derive(Clone)]
@@ -457,83 +454,8 @@ impl Run<'_> {
         Ok(format!("{rows} rows, {columns} attributes"))
     }
 
-    async fn write_output(&mut self, name: &str, table: OutputTable) -> Result<String> {
-        let step = format!("write {name}");
-        let Some(output) = self.compiled.pipeline().outputs.iter().find(|o| o.name.value == name).cloned() else {
-            return Ok(String::new());
-        };
-        let base = table.table.begin().await.map_err(|e| Error::of_publish(&step, e))?;
-        let run_id = self.report.run_id.clone();
-        let plan = self.planned(&step, self.compiled.output_plan(&output, &self.solved))?;
-        let schema = stored_schema(plan.schema().as_arrow()).map_err(|e| Error::of_step(&step, e))?;
-        let below = format!("runs/{run_id}");
-        let spec = WriteSpec {
-            folder: table.place.url(&below),
-            format: match output.format {
-                pipeline::WriteFormat::Parquet | pipeline::WriteFormat::Delta => WriteFormat::Parquet,
-                pipeline::WriteFormat::Csv => WriteFormat::Csv,
-            },
-            attempt: format!("a{}", self.report.attempt),
-            compression: WriteCompression::Zstd,
-            bounds: self.compiled.bounds(&output),
-        };
-        let receipts = self.write(&step, plan, spec).await?;
-        let manifest = Manifest::new(&self.report.pipeline, &run_id, &self.report.as_of, &schema, receipts)
-            .map_err(|e| Error::of_publish(&step, e))?;
-        let mut kept = outputs::as_kept(&self.compiled.cuts_to_keep(&self.solved))?;
-        kept.extend(panel::history::kept(self.compiled.pipeline(), &output));
-        let manifest = Manifest { kept, ..manifest };
-        self.report.outputs.push(OutputReport {
-            name: name.to_owned(),
-            table: table.place.to_string(),
-            path: outputs::readers_path(&output, &table.place, &below),
-            run_id: run_id.clone(),
-            format: format_name(&output).to_owned(),
-            rows: manifest.rows.max(0) as u64,
-            bytes: manifest.bytes.max(0) as u64,
-            committed: false,
-        });
-        let detail = format!("{} rows", manifest.rows);
-        self.written.push((table, base, manifest));
-        Ok(detail)
-    }
-
-    async fn commit(&mut self) -> Result<String> {
-        self.check_rows()?;
-        self.report.segments = self.segments().await?;
-        self.report.state = "committing".to_owned();
-        // From here on a kill may leave some outputs new and some old: the report says which before it can happen.
-        self.report.sources = self.source_rows();
-        self.journal.report(&self.report).await?;
-        for (table, base, manifest) in std::mem::take(&mut self.written) {
-            let step = format!("commit {}", table.name);
-            self.commit_one(&step, &table, &base, &manifest).await?;
-            if let Some(output) = self.report.outputs.iter_mut().find(|o| o.name == table.name) {
-                output.committed = true;
-            }
-            self.journal.report(&self.report).await?;
-        }
-        Ok(format!("{} tables", self.report.outputs.len()))
-    }
-
-    /// Commits one output, again where the store does not say what it did: a run is published once, however often it is asked for.
-    async fn commit_one(&self, step: &str, table: &OutputTable, base: &Base, manifest: &Manifest) -> Result<()> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            self.journal.may_commit().await?;
-            match table.table.commit(base, manifest).await {
-                Ok(_) => return Ok(()),
-                Err(e) if e.kind() == strata_publish::Kind::Unavailable && tries < COMMITS_MAX => {
-                    self.say(Event::Note(format!("{step}: the store did not answer, asking again")));
-                }
-                Err(e) => return Err(Error::of_publish(step, e)),
-            }
-        }
-    }
-
     /// INVARIANT: rows of the pinned files = used + deduplicated + quarantined + filtered + after `as_of`.
-    fn check_rows(&self) -> Result<()> {
+    pub(crate) fn check_rows(&self) -> Result<()> {
         for source in self.source_rows().iter().filter(|s| s.read) {
             if source.accounted() != source.in_files {
                 return Err(Error::Internal {
@@ -563,7 +485,7 @@ impl Run<'_> {
         out
     }
 
-    async fn segments(&mut self) -> Result<Vec<SegmentReport>> {
+    pub(crate) async fn segments(&mut self) -> Result<Vec<SegmentReport>> {
         let mut out = vec![];
         for segmentation in &self.compiled.pipeline().segments.clone() {
             let step = format!("segments {}", segmentation.name.value);

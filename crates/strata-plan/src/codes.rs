@@ -19,7 +19,6 @@ codes! {
     AGGREGATE_MISPLACED = "S0306", "A block `from:` a table needs aggregates (`count(*)`, `total(x)`, `max(ts)`), because many rows become one; a `row:` expression must not have any, because it sees one row.";
     NO_TOTAL_ORDER = "S0307", "`first(x order by …)` must name a total order, or another run could pick another row. Add the remaining columns of the table's key at the end of the order.";
     TYPE = "S0308", "The expression's types do not fit. The message says which operation met which types; `cast(x as double)` converts.";
-    NO_TIME = "S0309", "A `window:` needs the time of each row: declare `time:` on the source or table it is taken from.";
     NO_ENTITY_KEY = "S0310", "A block aggregates rows by the entity's key, so the table it is `from` needs a column of that name. Select it in the table's SQL, or derive it in the source: `derive: {customer_id: cust_no}`.";
     LEARNED_LATER = "S0311", "An append source with a second time stamp leaks the future if rows written before `as_of` already hold what was learnt after it. Declare it: `learned_later: {responded_at: [responded_at]}`; those columns then read as null while that time is at or after `as_of`.";
     CLASS = "S0312", "A personal column reaches an output that is not cleared for its class. Add the class under the output's `classes:`, or leave the column out.";

@@ -3,6 +3,7 @@
 use crate::attributes::collect_aggregates;
 use crate::catalog::Catalog;
 use crate::expr::{Grain, Planner};
+use crate::parse;
 use crate::scope::Scope;
 use crate::sources::{qualified, qualified_column, raw_schema};
 use crate::{codes, sql};
@@ -315,7 +316,7 @@ impl Maker<'_> {
 
     /// Whether an expression is about many rows.
     fn aggregates(&self, sql: &Sql) -> bool {
-        let Ok(tree) = sql::parse_expr(sql) else { return false };
+        let Ok(tree) = parse::expr(sql) else { return false };
         let found = ast::visit_expressions(&tree, |e| match e {
             ast::Expr::Function(f) if f.over.is_none() => {
                 let name = f.name.to_string().trim_matches('"').to_lowercase();

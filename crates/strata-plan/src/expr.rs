@@ -4,6 +4,7 @@ use crate::allowed;
 use crate::clock::Clock;
 use crate::codes;
 use crate::names::Names;
+use crate::parse;
 use crate::scope::Scope;
 use crate::sql::{self, Rewrite};
 use arrow::datatypes::DataType;
@@ -61,7 +62,7 @@ impl Planner {
         grain: Grain,
         key: Option<&[String]>,
     ) -> Option<Expr> {
-        let mut tree = sql::parse_expr(sql).map_err(|d| self.report(d)).ok()?;
+        let mut tree = parse::expr(sql).map_err(|d| self.report(d)).ok()?;
         self.permit(allowed::expr(sql, &tree))?;
         self.rewrite(sql, Some(scope), key, |r| r.expr(&mut tree))?;
         let expr = self.lower(sql, tree, schema)?;
@@ -71,7 +72,7 @@ impl Planner {
 
     /// An order over `schema`: (expression, descending).
     pub(crate) fn order(&self, sql: &Sql, schema: &DFSchema, scope: &Scope) -> Option<Vec<(Expr, bool)>> {
-        let order = sql::parse_order(sql).map_err(|d| self.report(d)).ok()?;
+        let order = parse::order(sql).map_err(|d| self.report(d)).ok()?;
         let mut out = vec![];
         for mut item in order {
             self.permit(allowed::expr(sql, &item.expr))?;
@@ -83,7 +84,7 @@ impl Planner {
 
     /// The plan of a SELECT over the declared relations, each standing as a scan of a bucket table of its name.
     pub(crate) fn query(&self, sql: &Sql) -> Option<LogicalPlan> {
-        let mut query = sql::parse_query(sql).map_err(|d| self.report(d)).ok()?;
+        let mut query = parse::query(sql).map_err(|d| self.report(d)).ok()?;
         self.permit(allowed::query(sql, &query))?;
         self.rewrite(sql, None, None, |r| r.query(&mut query))?;
         let planner = SqlToRel::new_with_options(&self.names, options());

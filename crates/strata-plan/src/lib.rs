@@ -7,6 +7,7 @@ mod catalog;
 mod classes;
 mod clock;
 pub mod codes;
+mod cogroup;
 mod contract;
 mod expr;
 mod moves;
@@ -14,6 +15,7 @@ mod names;
 mod nodes;
 mod outputs;
 mod panel;
+mod parse;
 mod profiles;
 mod program;
 mod quarantine;
@@ -78,7 +80,7 @@ pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Ou
         if let Some(pass) = attributes::pass(&planner, pipeline, &relations, entity, &extra) {
             passes.insert(entity.name.value.clone(), pass);
         }
-        match attributes::global_tables(pipeline, &relations, &catalog, &entity.key.value) {
+        match cogroup::global_tables(pipeline, &relations, &catalog, &entity.key.value) {
             Ok(found) => globals.extend(found.into_iter().filter(|(_, g)| *g).map(|(n, _)| n)),
             Err(e) => planner.report(internal(entity.name.span, &e)),
         }
@@ -170,7 +172,7 @@ impl Compiled<'_> {
         let (Some(plan), Some(pinned)) = (self.relations.plan(name), self.catalog.work.get(&format!("table:{name}"))) else {
             return datafusion::common::plan_err!("the table `{name}` is not made yet");
         };
-        let key = attributes::unproven_key(self.pipeline, name, plan);
+        let key = cogroup::unproven_key(self.pipeline, name, plan);
         if key.is_empty() {
             return Ok(None);
         }
@@ -185,7 +187,7 @@ impl Compiled<'_> {
         let (Some(pass), Some(entity)) = (self.passes.get(entity), self.pipeline.entity(entity)) else {
             return datafusion::common::plan_err!("there is no entity `{entity}`");
         };
-        attributes::cogroup(&self.planner, self.pipeline, &self.relations, &self.catalog, entity, &pass.result)
+        cogroup::cogroup(&self.planner, self.pipeline, &self.relations, &self.catalog, entity, &pass.result)
     }
 
     /// Sources of which it has to be shown that all rows of a duplicate key belong to one entity, each with a count that is 0 if so: then
@@ -193,7 +195,7 @@ impl Compiled<'_> {
     pub fn owners_to_show(&self, entity: &str) -> Result<Vec<(String, LogicalPlan)>> {
         let plan = self.attributes_plan(entity)?;
         match self.pipeline.entity(entity) {
-            Some(found) => attributes::to_show(self.pipeline, &self.catalog, &plan, &found.key.value),
+            Some(found) => cogroup::to_show(self.pipeline, &self.catalog, &plan, &found.key.value),
             None => datafusion::common::plan_err!("there is no entity `{entity}`"),
         }
     }

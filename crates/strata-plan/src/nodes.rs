@@ -1,7 +1,9 @@
 //! What a pipeline makes, by name, to look at: which steps a thing needs, and the plan of its rows. Never publishes anything.
 
-use crate::attributes::{EntityPass, cogroup};
+use crate::attributes::EntityPass;
 use crate::classes;
+use crate::cogroup::cogroup;
+use crate::parse;
 use crate::program::{self, Needs};
 use crate::segments;
 use crate::solved::Solved;
@@ -517,7 +519,7 @@ fn texts(names: &[Name]) -> Vec<String> {
 }
 
 fn named_in(sql: &Sql) -> Vec<String> {
-    let tree = sql::parse_expr(sql).ok();
+    let tree = parse::expr(sql).ok();
     tree.map_or(vec![], |tree| sql::names_in(&tree).into_iter().filter(|(q, _)| q.is_none()).map(|(_, n)| n).collect())
 }
 

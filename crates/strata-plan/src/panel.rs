@@ -11,6 +11,7 @@ pub use parts::Overlap;
 use crate::Compiled;
 use crate::attributes::CONSENT;
 use crate::expr::{Grain, Planner};
+use crate::parse;
 use crate::scope::Scope;
 use crate::solved::Solved;
 use crate::sql;
@@ -204,7 +205,7 @@ fn rules(planner: &Planner, pipeline: &Pipeline, panel: &Panel, wave: Option<&st
         out.conditions.push(flag);
     }
     for (label, text) in &panel.rules {
-        let tree = sql::parse_expr(text).map_err(|d| planner.report(d)).ok()?;
+        let tree = parse::expr(text).map_err(|d| planner.report(d)).ok()?;
         // A single `where` is split at its top-level ands, so that the waterfall says which part fails.
         let parts = if panel.rules.len() == 1 { conjuncts(tree) } else { vec![tree] };
         let whole = planner.expr(text, schema, &scope, Grain::Row)?;

@@ -129,7 +129,9 @@ impl Scope {
 }
 
 fn is_a_name(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !text.is_empty()
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !text.is_empty()
 }
 
 /// The same place, quoted, so that SQL takes the name as it is written.

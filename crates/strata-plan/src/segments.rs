@@ -3,6 +3,7 @@
 use crate::Compiled;
 use crate::attributes::{row_value, rules_expr};
 use crate::expr::{Grain, Planner, double};
+use crate::parse;
 use crate::program;
 use crate::rfm::{self, People};
 use crate::scope::Scope;
@@ -325,7 +326,7 @@ pub(crate) fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>
         .map(|s| {
             let mut uses: BTreeSet<String> = texts(s)
                 .iter()
-                .filter_map(|sql| sql::parse_expr(sql).ok())
+                .filter_map(|sql| parse::expr(sql).ok())
                 .flat_map(|tree| sql::names_in(&tree))
                 .filter(|(q, _)| q.is_none())
                 .filter_map(|(_, n)| owner(&n))

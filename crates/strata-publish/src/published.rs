@@ -186,11 +186,9 @@ impl PublishedTable {
     fn check_same(&self, earlier: &Manifest, manifest: &Manifest) -> Result<(), Error> {
         match earlier.difference(manifest) {
             None => Ok(()),
-            Some(difference) => Err(Error::RunReused {
-                table: self.folder.root.to_string(),
-                run_id: manifest.run_id.clone(),
-                difference,
-            }),
+            Some(difference) => {
+                Err(Error::RunReused { table: self.folder.root.to_string(), run_id: manifest.run_id.clone(), difference })
+            }
         }
     }
 

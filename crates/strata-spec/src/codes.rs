@@ -90,7 +90,6 @@ codes! {
         "S0306", "an aggregate is missing or misplaced";
         "S0307", "the order leaves ties";
         "S0308", "types do not fit";
-        "S0309", "a window has no time to count from";
         "S0310", "a table does not know the entity's key";
         "S0311", "a second time leaks the future";
         "S0312", "a personal column reaches an output";

@@ -29,8 +29,14 @@ outputs:
   newest: {select: [id, spent, seen, joined, half, big]}
   all: {select: [id, spent, seen, joined, half, big], history: snapshot}
 "#;
-const COLUMNS: [(&str, &str); 6] =
-    [("id", "integer"), ("spent", "decimal(12,2)"), ("seen", "timestamp"), ("joined", "date"), ("half", "double"), ("big", "boolean")];
+const COLUMNS: [(&str, &str); 6] = [
+    ("id", "integer"),
+    ("spent", "decimal(12,2)"),
+    ("seen", "timestamp"),
+    ("joined", "date"),
+    ("half", "double"),
+    ("big", "boolean"),
+];
 
 fn folder(rows: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -207,7 +213,11 @@ fn a_folder_of_another_format_and_a_table_of_other_writers_are_refused() {
     refused("half, big]}", "half, big], format: csv}", "was published with another format");
     refused("half, big], history: snapshot}", "half, big]}", "was written with another `history:`");
     let log = dir.join("out/newest/_delta_log/00000000000000000001.json");
-    std::fs::write(&log, "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,\"readerFeatures\":[],\"writerFeatures\":[]}}\n").unwrap();
+    std::fs::write(
+        &log,
+        "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,\"readerFeatures\":[],\"writerFeatures\":[]}}\n",
+    )
+    .unwrap();
     refused("name: little", "name: litle", "another writer raised its protocol to reader 3 and writer 7");
 }
 

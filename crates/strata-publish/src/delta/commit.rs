@@ -48,11 +48,15 @@ pub(crate) fn actions(
     if snapshot.metadata.as_ref() != Some(&metadata) {
         out.push(Action { meta_data: Some(metadata), ..Action::default() });
     }
-    let txn = Transaction { app_id: format!("strata/{}", manifest.pipeline), version: version.seq as i64, last_updated: Some(at) };
+    let txn =
+        Transaction { app_id: format!("strata/{}", manifest.pipeline), version: version.seq as i64, last_updated: Some(at) };
     out.push(Action { txn: Some(txn), ..Action::default() });
     let append_only = snapshot.metadata.as_ref().and_then(|m| m.configuration.get("delta.appendOnly").cloned().flatten());
     if !removes.is_empty() && append_only.as_deref() == Some("true") {
-        return Err(Error::Unsupported { table: root, why: "it is append-only (`delta.appendOnly`), and rows of it would go".into() });
+        return Err(Error::Unsupported {
+            table: root,
+            why: "it is append-only (`delta.appendOnly`), and rows of it would go".into(),
+        });
     }
     out.extend(removes.into_iter().map(|remove| Action { remove: Some(remove), ..Action::default() }));
     out.extend(adds.into_iter().map(|add| Action { add: Some(add), ..Action::default() }));
@@ -132,13 +136,7 @@ fn info(version: &Version, at: i64, rows: Rows) -> Value {
     })
 }
 
-fn add(
-    file: &Receipt,
-    manifest: &Manifest,
-    version: &Version,
-    present: &HashMap<String, ObjectMeta>,
-    rows: Rows,
-) -> Add {
+fn add(file: &Receipt, manifest: &Manifest, version: &Version, present: &HashMap<String, ObjectMeta>, rows: Rows) -> Add {
     let tag = |name: &str, value: String| (name.to_owned(), Some(value));
     Add {
         path: format!("{}/{}", version.folder, file.path),

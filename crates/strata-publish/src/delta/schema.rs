@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn a_table_with_history_gets_columns_and_keeps_types() {
         let of = |columns: &[Column]| DeltaSchema::of("t", columns).unwrap();
-        let (first, second) = (of(&[column("id", "Int64"), column("old", "Utf8")]), of(&[column("new", "Date32"), column("id", "Int64")]));
+        let (first, second) =
+            (of(&[column("id", "Int64"), column("old", "Utf8")]), of(&[column("new", "Date32"), column("id", "Int64")]));
         let merged = first.clone().with("t", second).unwrap();
         let names: Vec<&str> = merged.fields.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(names, ["id", "old", "new"]);

@@ -155,8 +155,9 @@ fn simulate(seed: u64, log: Log, ignores_conditions: bool) -> Result<(), String>
     let faults = draws.below(15);
     let weather = Weather { draws: Draws::new(seed ^ 0xfa17), faults, crashed: vec![false; count], ignores_conditions };
     let weather = Arc::new(Mutex::new(weather));
-    let mut clients: Vec<Client> =
-        (0..count).map(|_| Client { run: draws.below(runs), has_twin: false, attempts: 0, committing: None, done: None }).collect();
+    let mut clients: Vec<Client> = (0..count)
+        .map(|_| Client { run: draws.below(runs), has_twin: false, attempts: 0, committing: None, done: None })
+        .collect();
     for index in 0..count {
         clients[index].has_twin = clients.iter().filter(|other| other.run == clients[index].run).count() > 1;
     }
@@ -174,13 +175,7 @@ fn simulate(seed: u64, log: Log, ignores_conditions: bool) -> Result<(), String>
 }
 
 /// Lets one client go on until it next waits for the store.
-fn step(
-    client: &mut Client,
-    index: usize,
-    log: Log,
-    store: &Arc<InMemory>,
-    weather: &Arc<Mutex<Weather>>,
-) -> Result<(), String> {
+fn step(client: &mut Client, index: usize, log: Log, store: &Arc<InMemory>, weather: &Arc<Mutex<Weather>>) -> Result<(), String> {
     let (run, has_twin) = (client.run, client.has_twin);
     let committing = client.committing.get_or_insert_with(|| {
         client.attempts += 1;

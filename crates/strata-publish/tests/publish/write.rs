@@ -26,7 +26,9 @@ use datafusion::prelude::col;
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use strata_operators::write::{WriteCompression, WriteFormat, WriteNode, WriteSpec};
-use strata_publish::{Kind, Log, Manifest, PublishedTable, Receipt, WriteExec, WritePlanner, decode_write, encode_write, stored_schema};
+use strata_publish::{
+    Kind, Log, Manifest, PublishedTable, Receipt, WriteExec, WritePlanner, decode_write, encode_write, stored_schema,
+};
 use tokio::sync::Notify;
 
 fn spec(folder: &FsPath, format: WriteFormat) -> WriteSpec {
