@@ -91,6 +91,9 @@ pub(crate) async fn write_file(mut job: FileJob, mut input: SendableRecordBatchS
     Ok(Some(Receipt::to_batch(&[receipt]).map_err(|error| DataFusionError::Internal(error.to_string()))?))
 }
 
+/// How often a manifest is asked for whose answer is cut off.
+const LOOKS_MAX: u32 = 4;
+
 /// Removes the file again if its folder was published meanwhile without it, by this attempt or a later one: then this task was given up while
 /// nobody could reach it, and readers take every file of the folder. Errors: `Execution` if so.
 // INVARIANT: the file is there before this looks for the manifest, and a committer looks for unlisted files after it made the manifest: one of
@@ -104,10 +107,21 @@ async fn check_not_overtaken(job: &FileJob) -> Result<()> {
     struct Named {
         path: String,
     }
-    let manifest = match job.store.get(&job.folder.clone().join("_manifest.json")).await {
-        Ok(found) => found.bytes().await.map_err(store_error)?,
-        Err(object_store::Error::NotFound { .. }) => return Ok(()),
-        Err(error) => return Err(store_error(error)),
+    let path = job.folder.clone().join("_manifest.json");
+    let mut looks = 0;
+    let manifest = loop {
+        looks += 1;
+        let found = match job.store.get(&path).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(bytes) => break bytes,
+            Err(object_store::Error::NotFound { .. }) => return Ok(()),
+            // An answer that was cut off is not asked for again by the client.
+            Err(_) if looks < LOOKS_MAX => {}
+            Err(error) => return Err(store_error(error)),
+        }
     };
     let published: Published = serde_json::from_slice(&manifest).map_err(|error| DataFusionError::Internal(error.to_string()))?;
     let latest = published.files.iter().filter_map(|file| attempt(&file.path)).max();
