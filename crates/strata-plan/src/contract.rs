@@ -6,7 +6,7 @@ use crate::expr::{Grain, Planner};
 use crate::parse;
 use crate::scope::Scope;
 use crate::sources::{qualified, qualified_column, raw_schema};
-use crate::{codes, sql};
+use crate::codes;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, JoinType, Result, TableReference};
 use datafusion::datasource::provider_as_source;

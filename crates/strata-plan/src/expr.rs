@@ -6,7 +6,7 @@ use crate::codes;
 use crate::names::Names;
 use crate::parse;
 use crate::scope::Scope;
-use crate::sql::{self, Rewrite};
+use crate::sql::Rewrite;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result, SchemaError};

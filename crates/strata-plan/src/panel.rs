@@ -14,7 +14,6 @@ use crate::expr::{Grain, Planner};
 use crate::parse;
 use crate::scope::Scope;
 use crate::solved::Solved;
-use crate::sql;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
