@@ -279,15 +279,15 @@ impl ExecutionPlan for CogroupExec {
             stages: self.stages.clone(),
             result: Arc::clone(&self.result),
             shared: Arc::clone(&self.shared),
-            context,
+            context: Arc::clone(&context),
         };
-        let turns = Arc::clone(&self.turns);
+        let (turns, share) = (Arc::clone(&self.turns), crate::turns_of_one(context.memory_pool().as_ref()));
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let busy = MetricBuilder::new(&self.metrics).subset_time("program_time", partition);
         let stream = stream::once(async move {
             let (names, futures): (Vec<usize>, Vec<_>) = gathers.into_iter().unzip();
             let gathered = try_join_all(futures).await?;
-            let Ok(_turn) = turns.acquire_owned().await else { return internal_err!("the cogroup was closed") };
+            let Ok(_turn) = turns.acquire_many_owned(share).await else { return internal_err!("the cogroup was closed") };
             let _timer = busy.timer();
             // The result of a bucket is complete before the turn is given back, so that nobody waits for a bucket that waits for its reader.
             let batches = program.run(names.into_iter().zip(gathered).collect()).await?;

@@ -17,7 +17,20 @@ pub mod screen;
 pub mod tagged;
 pub mod write;
 
+use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
+
+/// A pool below this may not hold the working memory of two buckets.
+const POOL_OF_ONE_BYTES: usize = 128 << 20;
+
 /// How many buckets a process works on at the same time: one a core, so that memory is bounded by cores, not by buckets.
 pub(crate) fn turns() -> usize {
     std::thread::available_parallelism().map_or(2, |n| n.get())
+}
+
+/// How many turns a bucket takes: one, or all of them where memory is so short that buckets have to follow one another.
+pub(crate) fn turns_of_one(pool: &dyn MemoryPool) -> u32 {
+    match pool.memory_limit() {
+        MemoryLimit::Finite(bytes) if bytes < POOL_OF_ONE_BYTES => turns() as u32,
+        _ => 1,
+    }
 }

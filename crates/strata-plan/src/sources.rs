@@ -27,12 +27,15 @@ pub const AFTER_AS_OF: &str = "after_as_of";
 pub const FILTERED: &str = "filtered";
 /// Rows a bucket should hold.
 const ROWS_PER_BUCKET: u64 = 262_144;
+/// Up to so many, buckets are half as large: few buckets cost little each, and smaller ones need less memory.
+const BUCKETS_SMALL: u64 = 16;
 /// Buckets at most: more make the pieces of an exchange too small.
 const BUCKETS_MAX: usize = 256;
 
 /// How many buckets `rows` are spread over.
 pub(crate) fn buckets(rows: u64) -> usize {
-    ((rows / ROWS_PER_BUCKET) as usize).next_power_of_two().clamp(1, BUCKETS_MAX)
+    let few = (2 * rows / ROWS_PER_BUCKET).min(BUCKETS_SMALL);
+    (few.max(rows / ROWS_PER_BUCKET) as usize).next_power_of_two().clamp(1, BUCKETS_MAX)
 }
 
 /// A source's SQL, planned over its raw columns.

@@ -227,13 +227,13 @@ fn outputs_name_what_there_is() {
     wrong_after(PEOPLE, "outputs: {a: {select: age}, b: {to: x}}\n", &[("S0106 6:11", "to: folder"), ("S0106 6:29", "select")]);
     wrong_after(
         PEOPLE,
-        "outputs: {defaults: {to: x, format: delta}, a: {select: age}, b: {select: age, format: text}}\n",
-        &[("S0190 6:37", "format: parquet"), ("S0212 6:63", "own folder"), ("S0115 6:88", "parquet")],
+        "outputs: {defaults: {to: x, format: iceberg}, a: {select: age}, b: {select: age, format: text}}\n",
+        &[("S0190 6:37", "format: delta"), ("S0212 6:65", "own folder"), ("S0115 6:90", "parquet")],
     );
     wrong_after(
         PEOPLE,
         "outputs: {a: {to: \"x/{date}\", select: age, history: scd2}}\n",
-        &[("S0126 6:19", "{name}"), ("S0190 6:53", "old runs")],
+        &[("S0126 6:19", "{name}"), ("S0190 6:53", "history: snapshot")],
     );
     wrong_after(
         PEOPLE,

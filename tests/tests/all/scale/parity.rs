@@ -4,6 +4,7 @@
 use super::contents_at;
 use crate::cluster::{contents, done, vars};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use strata_testkit::cluster::{ClusterSpec, LocalCluster};
@@ -55,6 +56,18 @@ fn complete_journey_is_the_same_wherever_it_runs_and_its_files_lie() {
     }
 }
 
+/// Begins the name of a table of rows that were put aside. Each says which file it comes from, so its content is of where that lies.
+const ASIDE: &str = "_quarantine/";
+
+/// Contents of tables, of rows put aside how many they are.
+fn wherever(contents: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let counted = |(name, content): (String, String)| match name.starts_with(ASIDE) {
+        true => (name, content.split(' ').next().unwrap_or_default().to_owned()),
+        false => (name, content),
+    };
+    contents.into_iter().map(counted).collect()
+}
+
 #[test]
 fn every_case_from_s3_is_the_same_on_three_workers_as_in_one_process() {
     let (server, work) = (S3Server::start(), tempfile::tempdir().unwrap());
@@ -68,8 +81,9 @@ fn every_case_from_s3_is_the_same_on_three_workers_as_in_one_process() {
         server.put_folder("lake", &format!("cases/{name}"), case);
         let vars = on_s3(&format!("cases/{name}"), &format!("out/{name}"));
         let report = done(&cluster, cluster.run(case, &vars, &["--output", "json"]));
-        assert_eq!(contents_at(&server, &report), alone, "{name}");
-        let outputs = report["outputs"].as_array().unwrap();
+        assert_eq!(wherever(contents_at(&server, &report)), wherever(alone), "{name}");
+        let is_output = |o: &&Value| !o["name"].as_str().unwrap().starts_with(ASIDE);
+        let outputs: Vec<&Value> = report["outputs"].as_array().unwrap().iter().filter(is_output).collect();
         assert!(outputs.iter().all(|o| o["path"].as_str().unwrap().starts_with("s3://lake/out/")), "{report}");
         assert_eq!(expected(case), outputs.len(), "{name}");
         ran += 1;
