@@ -5,7 +5,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, internal_err, project_schema};
+use datafusion::common::{Constraint, Constraints, Result, internal_err, project_schema};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
@@ -25,6 +25,7 @@ pub struct BucketTable {
     pub name: String,
     /// Columns.
     pub schema: SchemaRef,
+    constraints: Constraints,
 }
 
 /// Scan of a bucket's table.
@@ -52,10 +53,29 @@ impl BucketTables {
     }
 }
 
+impl BucketTable {
+    /// A table; no two of its rows agree in all columns of `key`, where there is one, which whoever fills the table sees to.
+    pub fn new(name: String, schema: SchemaRef, key: &[String]) -> Self {
+        let at: Option<Vec<usize>> = key.iter().map(|k| schema.index_of(k).ok()).collect();
+        let unique = at.filter(|at| !at.is_empty()).map(Constraint::Unique);
+        Self { name, schema, constraints: Constraints::new_unverified(unique.into_iter().collect()) }
+    }
+
+    /// Columns in which no two rows agree; none where nothing is known.
+    pub fn key(&self) -> Vec<String> {
+        let unique = self.constraints.iter().find_map(|c| if let Constraint::Unique(at) = c { Some(at) } else { None });
+        unique.into_iter().flatten().map(|i| self.schema.field(*i).name().clone()).collect()
+    }
+}
+
 #[async_trait]
 impl TableProvider for BucketTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
     }
 
     fn table_type(&self) -> TableType {

@@ -4,6 +4,7 @@
 use crate::bucket::{BucketScanExec, BucketTable};
 use crate::cogroup::{CogroupExec, CogroupInput, CogroupNode, Stage};
 use crate::dedup::{DedupExec, DedupNode, DedupSpec, Keep};
+use crate::lookup::LookupExec;
 use crate::messages::{self, wire};
 use crate::numbered::{NumberedExec, NumberedNode};
 use crate::owners::{OwnersExec, OwnersNode};
@@ -34,6 +35,7 @@ const BUCKET_SCAN: u8 = 5;
 const PINNED: u8 = 6;
 const OWNERS: u8 = 7;
 const NUMBERED: u8 = 8;
+const LOOKUP: u8 = 9;
 
 /// Logical codec.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +135,7 @@ impl LogicalExtensionCodec for LogicalCodec {
             PINNED => Ok(Arc::new(PinnedTable::from_message(messages::Pinned::decode(body).map_err(wire)?)?)),
             BUCKET_SCAN => {
                 let m = messages::BucketScan::decode(body).map_err(wire)?;
-                Ok(Arc::new(BucketTable { name: m.name, schema: messages::decode_schema(&m.schema)? }))
+                Ok(Arc::new(BucketTable::new(m.name, messages::decode_schema(&m.schema)?, &m.key)))
             }
             _ => internal_err!("a table of another version of strata arrived: tag {tag}"),
         }
@@ -144,7 +146,8 @@ impl LogicalExtensionCodec for LogicalCodec {
             put(buf, PINNED, &pinned.to_message()?);
         } else if let Some(bucket) = node.downcast_ref::<BucketTable>() {
             let schema = messages::encode_schema(&bucket.schema)?;
-            put(buf, BUCKET_SCAN, &messages::BucketScan { name: bucket.name.clone(), schema, projection: vec![] });
+            let (name, key) = (bucket.name.clone(), bucket.key());
+            put(buf, BUCKET_SCAN, &messages::BucketScan { name, schema, projection: vec![], key });
         } else {
             return internal_err!("the table `{table}` is not a pinned list of files: it cannot cross the wire");
         }
@@ -202,6 +205,16 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 let m = messages::Numbered::decode(body).map_err(wire)?;
                 Ok(Arc::new(NumberedExec::try_new(first()?, m.file)?))
             }
+            LOOKUP => {
+                let m = messages::Lookup::decode(body).map_err(wire)?;
+                let [left, right] = inputs else { return internal_err!("a look-up has two inputs") };
+                let of = |bytes: &[u8], side: &Arc<dyn ExecutionPlan>| {
+                    parse_physical_expr(&PhysicalExprNode::decode(bytes).map_err(wire)?, ctx, &side.schema(), self)
+                };
+                let on = m.left.iter().zip(&m.right).map(|(l, r)| Ok((of(l, left)?, of(r, right)?))).collect::<Result<_>>()?;
+                let projection = m.projection.iter().map(|i| *i as usize).collect();
+                Ok(Arc::new(LookupExec::try_new(Arc::clone(left), Arc::clone(right), on, projection)?))
+            }
             _ => internal_err!("an operator of another version of strata arrived: tag {tag}"),
         }
     }
@@ -222,10 +235,16 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             put(buf, OWNERS, &messages::Owners { buckets: n.buckets() as u64 });
         } else if let Some(n) = node.downcast_ref::<NumberedExec>() {
             put(buf, NUMBERED, &messages::Numbered { file: n.file().to_owned() });
+        } else if let Some(n) = node.downcast_ref::<LookupExec>() {
+            let of = |e: &_| Ok::<_, DataFusionError>(serialize_physical_expr(e, self)?.encode_to_vec());
+            let (left, right): (Vec<_>, Vec<_>) = n.on().iter().map(|(l, r)| (of(l), of(r))).unzip();
+            let (left, right) = (left.into_iter().collect::<Result<_>>()?, right.into_iter().collect::<Result<_>>()?);
+            let projection = n.projection().iter().map(|i| *i as u64).collect();
+            put(buf, LOOKUP, &messages::Lookup { left, right, projection });
         } else if let Some(n) = node.downcast_ref::<BucketScanExec>() {
             let schema = messages::encode_schema(n.table_schema())?;
             let projection = n.projection().iter().map(|i| *i as u64).collect();
-            put(buf, BUCKET_SCAN, &messages::BucketScan { name: n.table().to_owned(), schema, projection });
+            put(buf, BUCKET_SCAN, &messages::BucketScan { name: n.table().to_owned(), schema, projection, key: vec![] });
         } else {
             return internal_err!("the operator `{}` has no codec", node.name());
         }
@@ -332,10 +351,11 @@ fn cogroup_message(
     result: Vec<u8>,
     buckets: usize,
 ) -> messages::Cogroup {
-    let inputs = named.iter().map(|n| messages::CogroupInput { name: n.name.clone(), key: n.key.clone() }).collect();
+    let input = |n: &CogroupInput| messages::CogroupInput { name: n.name.clone(), key: n.key.clone(), unique: n.unique.clone() };
+    let inputs = named.iter().map(input).collect();
     messages::Cogroup { inputs, stages, result, buckets: buckets as u64 }
 }
 
 fn named_of(inputs: Vec<messages::CogroupInput>) -> Vec<CogroupInput> {
-    inputs.into_iter().map(|i| CogroupInput { name: i.name, key: i.key }).collect()
+    inputs.into_iter().map(|i| CogroupInput { name: i.name, key: i.key, unique: i.unique }).collect()
 }

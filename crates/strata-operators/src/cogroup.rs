@@ -3,9 +3,9 @@
 
 use crate::bucket::BucketTables;
 use crate::gather::Gather;
+use crate::keys;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::row::{RowConverter, SortField};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
@@ -20,10 +20,8 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
     SendableRecordBatchStream, common,
 };
-use foldhash::fast::FixedState;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{OnceCell, Semaphore};
@@ -35,6 +33,8 @@ pub struct CogroupInput {
     pub name: String,
     /// Key column; `None`: every bucket sees the whole input (small tables only).
     pub key: Option<String>,
+    /// Columns in which no two rows may agree; checked. Empty: nothing to check.
+    pub unique: Vec<String>,
 }
 
 /// A table made on the way.
@@ -66,8 +66,7 @@ impl RuleBroken {
         // Hexadecimal: however the text is quoted on its way, these digits stay.
         let digits = &text[text.find(RULE_BROKEN)? + RULE_BROKEN.len()..];
         let end = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
-        let bytes: Option<Vec<u8>> =
-            (0..end / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()).collect();
+        let bytes: Option<Vec<u8>> = (0..end / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()).collect();
         let (message, help) = serde_json::from_slice(&bytes?).ok()?;
         Some(Self { message, help })
     }
@@ -314,6 +313,7 @@ impl Program {
         let mut held = vec![];
         for (i, gather) in gathered {
             let loaded = gather.load().await?;
+            check_unique(&self.named[i].name, &self.named[i].unique, &loaded.batch)?;
             tables.insert(&self.named[i].name, loaded.batch);
             held.push(loaded._reservation);
         }
@@ -324,7 +324,7 @@ impl Program {
         for stage in &self.stages {
             let batches = run_plan(&stage.plan, &context).await?;
             let rows = concat_batches(&stage.plan.schema(), &batches)?;
-            check_unique(stage, &rows)?;
+            check_unique(&stage.name, &stage.unique, &rows)?;
             tables.insert(&stage.name, rows);
         }
         run_plan(&self.result, &context).await
@@ -334,7 +334,9 @@ impl Program {
         let input = &self.inputs[i];
         let load = || async {
             let batches = common::collect(input.execute(0, Arc::clone(&self.context))?).await?;
-            Ok::<_, DataFusionError>(concat_batches(&input.schema(), &batches)?)
+            let rows = concat_batches(&input.schema(), &batches)?;
+            check_unique(&self.named[i].name, &self.named[i].unique, &rows)?;
+            Ok::<_, DataFusionError>(rows)
         };
         Ok(self.shared[i].get_or_try_init(load).await?.clone())
     }
@@ -368,22 +370,20 @@ async fn run_plan(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> 
     Ok(batches)
 }
 
-/// Errors: `External` with a [`RuleBroken`] if two rows agree in the stage's key.
-fn check_unique(stage: &Stage<Arc<dyn ExecutionPlan>>, rows: &RecordBatch) -> Result<()> {
-    if stage.unique.is_empty() {
+/// Errors: `External` with a [`RuleBroken`] if two rows of the table `name` agree in all columns of `unique`.
+fn check_unique(name: &str, unique: &[String], rows: &RecordBatch) -> Result<()> {
+    if unique.is_empty() {
         return Ok(());
     }
+    let schema = rows.schema();
     let columns: Vec<ArrayRef> =
-        stage.unique.iter().map(|c| Ok(Arc::clone(rows.column(rows.schema().index_of(c)?)))).collect::<Result<_>>()?;
-    let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
-    let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
-    let mut seen = HashSet::with_capacity_and_hasher(keys.num_rows(), FixedState::default());
-    let repeated = keys.iter().filter(|k| !seen.insert(k.as_ref().to_vec())).count();
-    match repeated {
+        unique.iter().map(|c| Ok(Arc::clone(rows.column(schema.index_of(c)?)))).collect::<Result<_>>()?;
+    match keys::repeats(&columns)?.len() {
         0 => Ok(()),
         n => Err(DataFusionError::External(Box::new(RuleBroken {
-            message: format!("`{}` has {n} or more rows that repeat its key ({})", stage.name, stage.unique.join(", ")),
-            help: "group by the key, or declare the key that the rows really have".into(),
+            message: format!("`{name}` has {n} or more rows that repeat its key ({})", unique.join(", ")),
+            help: "one row a key: group by the key, say `duplicates:` at a source, or declare the key that the rows really have"
+                .into(),
         }))),
     }
 }

@@ -8,6 +8,7 @@ use datafusion::common::Result;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 /// A slot of the table that holds no row.
 const EMPTY: u32 = u32::MAX;
@@ -65,6 +66,15 @@ fn integers(column: &ArrayRef) -> Result<Option<ArrayRef>> {
     Ok(Some(cast(&column, &DataType::Int64)?))
 }
 
+/// Values of a column of integers, days or microseconds as words; what stands under a null is anything.
+pub(crate) fn words(column: &ArrayRef) -> Result<Vec<i64>> {
+    let days = match column.data_type() {
+        DataType::Date32 => cast(column, &DataType::Int32)?,
+        _ => Arc::clone(column),
+    };
+    Ok(cast(&days, &DataType::Int64)?.as_primitive::<Int64Type>().values().to_vec())
+}
+
 /// Open addressing over row numbers: the words themselves stay where they are.
 fn repeated_words(words: &[u64]) -> Vec<(u32, u32)> {
     let size = (words.len() * 2).next_power_of_two().max(2);
@@ -114,7 +124,6 @@ mod tests {
     use super::*;
     use arrow::array::{Int32Array, Int64Array, StringArray};
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     #[test]
     fn a_key_over_the_whole_range_of_a_word_is_still_compared_whole() {

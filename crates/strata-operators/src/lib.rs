@@ -7,6 +7,7 @@ pub mod dedup;
 pub mod functions;
 mod gather;
 mod keys;
+pub mod lookup;
 mod messages;
 pub mod numbered;
 pub mod owners;

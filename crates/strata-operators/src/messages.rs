@@ -109,6 +109,19 @@ pub(crate) struct Owners {
     pub(crate) buckets: u64,
 }
 
+/// Message of a look-up.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Lookup {
+    /// `PhysicalExprNode` over the rows that look, as many as `right`.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub(crate) left: Vec<Vec<u8>>,
+    /// `PhysicalExprNode` over the table.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) right: Vec<Vec<u8>>,
+    #[prost(uint64, repeated, tag = "3")]
+    pub(crate) projection: Vec<u64>,
+}
+
 /// Message of a cogroup.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Cogroup {
@@ -131,6 +144,9 @@ pub(crate) struct CogroupInput {
     /// Absent: every bucket sees all of it.
     #[prost(string, optional, tag = "2")]
     pub(crate) key: Option<String>,
+    /// Columns in which no two rows may agree.
+    #[prost(string, repeated, tag = "3")]
+    pub(crate) unique: Vec<String>,
 }
 
 /// Message of one named table inside a cogroup.
@@ -153,6 +169,9 @@ pub(crate) struct BucketScan {
     pub(crate) schema: Vec<u8>,
     #[prost(uint64, repeated, tag = "3")]
     pub(crate) projection: Vec<u64>,
+    /// Columns in which no two rows agree.
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) key: Vec<String>,
 }
 
 /// An Arrow schema from DataFusion's message of it.

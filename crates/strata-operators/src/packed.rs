@@ -215,18 +215,15 @@ fn own_nulls(nulls: Option<&NullBuffer>) -> Option<NullBuffer> {
 /// None where the numbers are too far apart.
 fn numbers<T: ArrowPrimitiveType<Native: Number>>(array: &PrimitiveArray<T>) -> Option<Column> {
     let nulls = own_nulls(array.nulls());
-    let mut values: Vec<i64> = Vec::with_capacity(array.len());
-    for value in array.values() {
-        values.push(match value.narrow() {
-            Some(value) => value,
-            None if nulls.is_some() => 0,
-            None => return None,
-        });
+    let all_fit = array.values().iter().all(|v| v.narrow().is_some());
+    if !all_fit && nulls.is_none() {
+        return None;
     }
+    let mut values: Vec<i64> = array.values().iter().map(|v| v.narrow().unwrap_or(0)).collect();
     if let Some(nulls) = &nulls {
         // What stands under a null is anything; the first value stands there now, so that it widens nothing.
         let first = nulls.valid_indices().next().map_or(0, |i| values[i]);
-        if nulls.valid_indices().any(|i| array.values()[i].narrow().is_none()) {
+        if !all_fit && nulls.valid_indices().any(|i| array.values()[i].narrow().is_none()) {
             return None;
         }
         values.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(value, _)| *value = first);
@@ -275,24 +272,58 @@ fn codes<const STEP: i64>(values: &[i64], base: i64, widest: i64) -> Option<Code
 /// None where there are too many different words.
 fn words(array: &StringArray) -> Option<Column> {
     let nulls = own_nulls(array.nulls());
-    let (mut found, mut codes): (Vec<&str>, Vec<u8>) = (vec![], Vec::with_capacity(array.len()));
-    for row in 0..array.len() {
+    let (offsets, bytes) = (array.value_offsets(), array.value_data());
+    let mut found: Vec<(Start, &[u8])> = vec![];
+    let (mut codes, mut last): (Vec<u8>, _) = (Vec::with_capacity(array.len()), None);
+    for (row, at) in offsets.windows(2).enumerate() {
         if nulls.as_ref().is_some_and(|n| n.is_null(row)) {
             codes.push(0);
             continue;
         }
-        let word = array.value(row);
-        let at = match found.iter().position(|w| *w == word) {
-            Some(at) => at,
+        let word = &bytes[at[0] as usize..at[1] as usize];
+        let start = Start::of(bytes, at[0] as usize, word.len());
+        let same = |(s, w): &(Start, &[u8])| *s == start && (word.len() <= START || *w == word);
+        // Words often come in runs.
+        let code = match last.filter(|at: &usize| same(&found[*at])).or_else(|| found.iter().position(same)) {
+            Some(code) => code,
             None if found.len() < WORDS_MAX => {
-                found.push(word);
+                found.push((start, word));
                 found.len() - 1
             }
             None => return None,
         };
-        codes.push(at as u8);
+        last = Some(code);
+        codes.push(code as u8);
     }
-    Some(Column::Words { words: StringArray::from(found), codes, nulls })
+    let words: Option<Vec<&str>> = found.iter().map(|(_, word)| std::str::from_utf8(word).ok()).collect();
+    Some(Column::Words { words: StringArray::from(words?), codes, nulls })
+}
+
+/// Bytes of a word that are compared as one number.
+const START: usize = 8;
+
+/// A word's length and its first bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Start {
+    length: usize,
+    bytes: u64,
+}
+
+impl Start {
+    /// Of the word that stands at `at` in `all`.
+    fn of(all: &[u8], at: usize, length: usize) -> Self {
+        let bytes = match all.get(at..at + START).and_then(|eight| <[u8; START]>::try_from(eight).ok()) {
+            Some(eight) if length >= START => u64::from_le_bytes(eight),
+            Some(eight) => u64::from_le_bytes(eight) & ((1 << (8 * length)) - 1),
+            // The last words of a buffer.
+            None => {
+                let mut eight = [0; START];
+                eight[..length.min(START)].copy_from_slice(&all[at..at + length.min(START)]);
+                u64::from_le_bytes(eight)
+            }
+        };
+        Self { length, bytes }
+    }
 }
 
 /// One column of all pieces.
@@ -346,9 +377,9 @@ fn counted<T: ArrowPrimitiveType<Native: Number>>(
                 let value = |code: i64| T::Native::widen(base + step * code);
                 match codes {
                     Codes::Zero => values.extend(std::iter::repeat_n(value(0), piece.rows)),
-                    Codes::Bytes(codes) => values.extend(codes.into_iter().map(|c| value(i64::from(c)))),
-                    Codes::Shorts(codes) => values.extend(codes.into_iter().map(|c| value(i64::from(c)))),
-                    Codes::Longs(codes) => values.extend(codes.into_iter().map(|c| value(i64::from(c)))),
+                    Codes::Bytes(codes) => values.extend(codes.iter().map(|c| value(i64::from(*c)))),
+                    Codes::Shorts(codes) => values.extend(codes.iter().map(|c| value(i64::from(*c)))),
+                    Codes::Longs(codes) => values.extend(codes.iter().map(|c| value(i64::from(*c)))),
                 }
                 nulls
             }
@@ -364,13 +395,31 @@ fn counted<T: ArrowPrimitiveType<Native: Number>>(
 }
 
 fn spelled(words: &StringArray, codes: &[u8], nulls: Option<NullBuffer>) -> ArrayRef {
-    let word = |row: usize| match &nulls {
-        Some(nulls) if nulls.is_null(row) => "",
-        _ => words.value(codes[row] as usize),
-    };
-    let offsets = OffsetBuffer::from_lengths((0..codes.len()).map(|row| word(row).len()));
-    let mut bytes = Vec::with_capacity(offsets.last().map_or(0, |n| *n as usize));
-    (0..codes.len()).for_each(|row| bytes.extend_from_slice(word(row).as_bytes()));
+    let lengths: Vec<usize> = (0..words.len()).map(|w| words.value_length(w) as usize).collect();
+    let is_null = |row: usize| nulls.as_ref().is_some_and(|n| n.is_null(row));
+    let length = |row: usize| if is_null(row) { 0 } else { lengths[codes[row] as usize] };
+    let offsets = OffsetBuffer::from_lengths((0..codes.len()).map(length));
+    let total = offsets.last().map_or(0, |n| *n as usize);
+    let mut bytes = Vec::with_capacity(total + START);
+    let short: Vec<Option<[u8; START]>> = (0..words.len())
+        .map(|w| {
+            let mut eight = [0; START];
+            eight.get_mut(..lengths[w])?.copy_from_slice(words.value(w).as_bytes());
+            Some(eight)
+        })
+        .collect();
+    for (row, code) in codes.iter().enumerate().filter(|(row, _)| !is_null(*row)) {
+        match &short[*code as usize] {
+            // Eight bytes at once, and those beyond the word cut off again, are quicker than as many as it has.
+            Some(eight) => {
+                let end = bytes.len() + lengths[*code as usize];
+                bytes.extend_from_slice(eight);
+                bytes.truncate(end);
+            }
+            None => bytes.extend_from_slice(words.value(*code as usize).as_bytes()),
+        }
+        debug_assert_eq!(bytes.len(), offsets[row + 1] as usize);
+    }
     Arc::new(StringArray::new(offsets, bytes.into(), nulls))
 }
 
@@ -385,7 +434,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn batch(rows: &[(Option<i64>, Option<i64>, u8, bool)]) -> RecordBatch {
-        let words = ["store", "online", "app", "", "ärger"];
+        let words = ["store", "online", "app", "", "ärger, und noch mehr"];
         let wide = |f: fn(&(Option<i64>, Option<i64>, u8, bool)) -> Option<i64>| rows.iter().map(f).collect::<Vec<_>>();
         let (a, b) = (wide(|r| r.0), wide(|r| r.1));
         let columns: Vec<(&str, ArrayRef)> = vec![

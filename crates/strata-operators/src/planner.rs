@@ -2,6 +2,7 @@
 
 use crate::cogroup::{CogroupExec, CogroupNode, Stage};
 use crate::dedup::{DedupExec, DedupNode};
+use crate::lookup::LookupExec;
 use crate::numbered::{NumberedExec, NumberedNode};
 use crate::owners::{OwnersExec, OwnersNode};
 use crate::screen::{ScreenExec, ScreenNode};
@@ -18,6 +19,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
@@ -77,12 +79,13 @@ async fn plan_cogroup(
     let Some(state) = session.as_any().downcast_ref::<SessionState>() else {
         return internal_err!("a cogroup is planned by a session of ours");
     };
-    // A bucket is one partition: its plans must not exchange anything.
+    // A bucket is one partition: its plans must not exchange anything. There is no file in it that a filter made by a join could leave unread.
     let config = state.config().clone().with_target_partitions(1);
+    let config = config.set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false);
     let bucket = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
     let plan = async |logical: &LogicalPlan| {
         let logical = bucket.optimize(logical)?;
-        one_partition(planner.create_physical_plan(&logical, &bucket).await?)
+        looked_up(one_partition(planner.create_physical_plan(&logical, &bucket).await?)?)
     };
     let mut stages = Vec::with_capacity(node.stages.len());
     for stage in &node.stages {
@@ -97,6 +100,17 @@ fn one_partition(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>
         1 => Ok(plan),
         _ => Ok(Arc::new(CoalescePartitionsExec::new(plan))),
     }
+}
+
+/// The plan with its left joins as look-ups: in a bucket both sides are small, and the rows that look need no copy.
+fn looked_up(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let done = plan.transform_up(|plan| {
+        Ok(match plan.downcast_ref::<HashJoinExec>().and_then(LookupExec::of_join) {
+            Some(lookup) => Transformed::yes(Arc::new(lookup) as Arc<dyn ExecutionPlan>),
+            None => Transformed::no(plan),
+        })
+    })?;
+    Ok(done.data)
 }
 
 impl PhysicalOptimizerRule for SpreadBuckets {

@@ -3,6 +3,7 @@
 
 use crate::catalog::Catalog;
 use crate::codes;
+use crate::cogroup;
 use crate::expr::{self, Grain, Planner, aggregates, counts};
 use crate::parse;
 use crate::program;
@@ -45,6 +46,9 @@ pub(crate) fn relations(planner: &mut Planner, pipeline: &Pipeline, catalog: &Ca
         let raw = sources::raw_schema(pinned);
         planner.names.add(&format!("{RAW}{}", source.name.value), raw.clone());
         planner.names.add(&source.name.value, raw);
+        if let Some(key) = cogroup::referenced_key(pipeline, &source.name.value) {
+            planner.names.add_key(&source.name.value, key);
+        }
     }
     // References may point at any source, so the derived ones come after all raw ones are known.
     for source in &pipeline.sources {
@@ -257,7 +261,8 @@ fn aggregate_block(
                 }
                 None => {
                     // The check of the file says so before; here it would be a fault of ours.
-                    let lost = datafusion::common::DataFusionError::Internal(format!("`{from}` has no `time`, so it has no windows"));
+                    let lost =
+                        datafusion::common::DataFusionError::Internal(format!("`{from}` has no `time`, so it has no windows"));
                     planner.report(crate::internal(window.span, &lost));
                     failed = true;
                     continue;

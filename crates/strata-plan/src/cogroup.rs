@@ -36,8 +36,9 @@ pub(crate) fn cogroup(
             continue;
         }
         let mut columns = columns;
-        let unique = unproven_key(pipeline, name, plan);
+        let mut unique = unproven_key(pipeline, name, plan);
         columns.extend(unique.iter().cloned());
+        unique.extend(key_to_check(pipeline, name, &columns));
         if plan.schema().iter().any(|(_, f)| f.name() == key) && !columns.contains(key) {
             columns.insert(key.to_owned());
         }
@@ -63,7 +64,7 @@ pub(crate) fn cogroup(
         let by = keyed.then(|| key.to_owned());
         let plan = input(planner, pipeline, relations, catalog, name, columns, by.as_deref(), buckets)?;
         reach.insert(name.clone(), by.clone().map_or(Reach::Shared, Reach::Keyed));
-        named.push(CogroupInput { name: name.clone(), key: by });
+        named.push(CogroupInput { name: name.clone(), key: by, unique: key_to_check(pipeline, name, columns) });
         inputs.push(plan);
     }
     for stage in &stages {
@@ -79,6 +80,20 @@ pub(crate) fn unproven_key(pipeline: &Pipeline, name: &str, plan: &LogicalPlan) 
     let key: Vec<String> = table.key.iter().map(|k| k.value.clone()).collect();
     let keys: BTreeSet<&str> = key.iter().map(String::as_str).collect();
     if program::is_unique(plan, &keys) { vec![] } else { key }
+}
+
+/// The declared key of a source that others refer to: a row of theirs finds one row of it, or plans would give it twice.
+pub(crate) fn referenced_key(pipeline: &Pipeline, name: &str) -> Option<Vec<String>> {
+    let source = pipeline.source(name).filter(|s| !s.key.is_empty())?;
+    let mut references = pipeline.sources.iter().flat_map(|s| &s.references);
+    references.any(|r| r.source.value == name).then(|| source.key.iter().map(|k| k.value.clone()).collect())
+}
+
+/// That key where plans read it and nothing else makes it unique: it is checked on the rows.
+fn key_to_check(pipeline: &Pipeline, name: &str, columns: &BTreeSet<String>) -> Vec<String> {
+    let filtered = pipeline.source(name).is_some_and(|s| s.duplicates.is_some());
+    let key = referenced_key(pipeline, name).filter(|key| !filtered && key.iter().all(|k| columns.contains(k)));
+    key.unwrap_or_default()
 }
 
 /// A source whose derived form is its raw form needs no stage of its own.

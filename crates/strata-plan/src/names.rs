@@ -148,6 +148,8 @@ pub(crate) const MACROS: &[&str] =
 /// Relations and functions that SQL may name.
 pub(crate) struct Names {
     relations: BTreeMap<String, SchemaRef>,
+    /// Columns in which no two rows of a relation agree.
+    keys: BTreeMap<String, Vec<String>>,
     scalars: HashMap<String, Arc<ScalarUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
     windows: HashMap<String, Arc<WindowUDF>>,
@@ -164,7 +166,9 @@ impl Names {
                 scalars.insert(name.to_owned(), Arc::clone(f));
             }
         }
-        scalars.extend(functions::scalar_functions().into_iter().filter(|f| f.name() != functions::HASH64).map(|f| (f.name().to_owned(), f)));
+        scalars.extend(
+            functions::scalar_functions().into_iter().filter(|f| f.name() != functions::HASH64).map(|f| (f.name().to_owned(), f)),
+        );
         let mut aggregates = HashMap::new();
         let defaults = SessionStateDefaults::default_aggregate_functions();
         for f in defaults.iter().filter(|f| is_listed(AGGREGATES, f.name(), f.aliases())) {
@@ -179,12 +183,25 @@ impl Names {
             .map(|f| (f.name().to_owned(), f))
             .collect();
         let planners = SessionStateDefaults::default_expr_planners();
-        Self { relations: BTreeMap::new(), scalars, aggregates, windows, planners, options: ConfigOptions::default() }
+        Self {
+            relations: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            scalars,
+            aggregates,
+            windows,
+            planners,
+            options: ConfigOptions::default(),
+        }
     }
 
     /// Lets SQL name a relation.
     pub(crate) fn add(&mut self, name: &str, schema: SchemaRef) {
         self.relations.insert(name.to_owned(), schema);
+    }
+
+    /// Lets plans build on it that no two rows of a relation agree in these columns; what fills the relation has to check it.
+    pub(crate) fn add_key(&mut self, name: &str, key: Vec<String>) {
+        self.keys.insert(name.to_owned(), key);
     }
 
     /// Columns of a relation.
@@ -195,7 +212,10 @@ impl Names {
     /// A scan source that stands for the relation until it is known where its rows are.
     pub(crate) fn source(&self, name: &str) -> Result<Arc<dyn TableSource>> {
         match self.relations.get(name) {
-            Some(schema) => Ok(provider_as_source(Arc::new(BucketTable { name: name.to_owned(), schema: Arc::clone(schema) }))),
+            Some(schema) => {
+                let key = self.keys.get(name).map_or(&[][..], Vec::as_slice);
+                Ok(provider_as_source(Arc::new(BucketTable::new(name.to_owned(), Arc::clone(schema), key))))
+            }
             None => plan_err!("there is no source or table `{name}`"),
         }
     }

@@ -38,6 +38,10 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 /// Memory of the encoder, at which a row group ends early: reached by very wide tables whose columns compress well.
 const ENCODER_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of a column's dictionary: a column of more different values than that is stored value by value, and looking for its few repeats would
+/// cost more than they save.
+const DICTIONARY_BYTES: usize = 64 << 10;
+
 /// Rows turned into CSV text at a time.
 const CSV_ROWS: usize = 1024;
 
@@ -247,6 +251,7 @@ fn properties(compression: WriteCompression) -> Result<WriterProperties> {
     };
     Ok(WriterProperties::builder()
         .set_compression(compression)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .build())

@@ -65,7 +65,7 @@ fn plan(table: PinnedTable, keep: Keep) -> LogicalPlan {
         emit: Emit::Kept,
         carried: vec![],
     });
-    let bucket = |name: &str, schema| provider_as_source(Arc::new(BucketTable { name: name.into(), schema }));
+    let bucket = |name: &str, schema| provider_as_source(Arc::new(BucketTable::new(name.into(), schema, &[])));
     let stage = LogicalPlanBuilder::scan("rows", bucket("rows", schema), None)
         .unwrap()
         .aggregate([ident("word")], [count(lit(1i64)).alias("rows"), sum(ident("n")).alias("total")])
@@ -81,7 +81,7 @@ fn plan(table: PinnedTable, keep: Keep) -> LogicalPlan {
         .unwrap();
     node(CogroupNode {
         inputs: vec![input],
-        named: vec![CogroupInput { name: "rows".into(), key: Some("word".into()) }],
+        named: vec![CogroupInput { name: "rows".into(), key: Some("word".into()), unique: vec!["key".into()] }],
         stages: vec![Stage { name: "words".into(), plan: stage, unique: vec!["word".into()] }],
         result,
         buckets: 3,
