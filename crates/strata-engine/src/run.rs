@@ -437,19 +437,6 @@ impl Run<'_> {
         }
         let plan = self.planned(&step, self.compiled.attributes_plan(entity))?;
         let rows = self.materialise(&step, &format!("attributes:{entity}"), plan).await?;
-        let key = self.compiled.pipeline().entity(entity).map(|e| (e.key.value.clone(), e.from.value.clone()));
-        let plan = self.planned(&step, self.compiled.key_count(entity))?;
-        let counted = self.collect(&step, plan).await?;
-        let distinct = solve::integer(&counted, 0, 0);
-        if let Some((key, from)) = key
-            && distinct != rows as i64
-        {
-            return Err(Error::Contract {
-                step,
-                message: format!("`{from}` holds {} rows whose `{key}` another row has as well", rows as i64 - distinct),
-                help: format!("the roster needs one row a `{key}`: declare `key: {key}` with `duplicates:` on `{from}`"),
-            });
-        }
         let columns = self.compiled.attributes(entity).iter().filter(|a| !a.starts_with('_')).count();
         Ok(format!("{rows} rows, {columns} attributes"))
     }

@@ -4,6 +4,7 @@
 use crate::bucket::BucketTables;
 use crate::gather::Gather;
 use crate::keys;
+use crate::packed;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -286,12 +287,16 @@ impl ExecutionPlan for CogroupExec {
         let stream = stream::once(async move {
             let (names, futures): (Vec<usize>, Vec<_>) = gathers.into_iter().unzip();
             let gathered = try_join_all(futures).await?;
-            let Ok(_turn) = turns.acquire_many_owned(share).await else { return internal_err!("the cogroup was closed") };
-            let _timer = busy.timer();
-            // The result of a bucket is complete before the turn is given back, so that nobody waits for a bucket that waits for its reader.
+            let Ok(turn) = turns.acquire_many_owned(share).await else { return internal_err!("the cogroup was closed") };
+            let timer = busy.timer();
             let batches = program.run(names.into_iter().zip(gathered).collect()).await?;
-            batches.iter().for_each(|b| baseline.record_output(b.num_rows()));
-            Ok::<_, DataFusionError>(stream::iter(batches.into_iter().map(Ok)))
+            timer.done();
+            // The turn is given back when the last row has been taken: were it before, the rows of all buckets would wait for whoever writes them.
+            Ok::<_, DataFusionError>(stream::iter(batches).map(move |batch| {
+                let _turn = &turn;
+                baseline.record_output(batch.num_rows());
+                Ok(batch)
+            }))
         })
         .try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
@@ -327,7 +332,9 @@ impl Program {
             check_unique(&stage.name, &stage.unique, &rows)?;
             tables.insert(&stage.name, rows);
         }
-        run_plan(&self.result, &context).await
+        // A column that is handed on as it is would be a slice of the whole bucket, kept and counted as that in every batch.
+        let own = |batch: RecordBatch| RecordBatch::try_new(batch.schema(), batch.columns().iter().map(packed::own).collect());
+        run_plan(&self.result, &context).await?.into_iter().map(|batch| Ok(own(batch)?)).collect()
     }
 
     async fn shared_input(&self, i: usize) -> Result<RecordBatch> {
@@ -381,7 +388,7 @@ fn check_unique(name: &str, unique: &[String], rows: &RecordBatch) -> Result<()>
     match keys::repeats(&columns)?.len() {
         0 => Ok(()),
         n => Err(DataFusionError::External(Box::new(RuleBroken {
-            message: format!("`{name}` has {n} or more rows that repeat its key ({})", unique.join(", ")),
+            message: format!("`{name}` has {n} or more rows whose key ({}) another row has as well", unique.join(", ")),
             help: "one row a key: group by the key, say `duplicates:` at a source, or declare the key that the rows really have"
                 .into(),
         }))),

@@ -192,7 +192,7 @@ fn packed(column: &ArrayRef) -> Column {
 }
 
 /// The column in memory of its own: what arrives from an exchange is a slice of a whole message, which it would keep alive.
-fn own(column: &ArrayRef) -> ArrayRef {
+pub(crate) fn own(column: &ArrayRef) -> ArrayRef {
     let data = column.to_data();
     if data.get_slice_memory_size().is_ok_and(|own| column.get_array_memory_size() <= 2 * own + 1024) {
         return Arc::clone(column);
@@ -233,40 +233,48 @@ fn numbers<T: ArrowPrimitiveType<Native: Number>>(array: &PrimitiveArray<T>) -> 
     if widest == 0 {
         return Some(Column::Numbers { base, step: 1, codes: Codes::Zero, nulls });
     }
-    let step = match T::DATA_TYPE {
-        DataType::Timestamp(_, _) => step(&values, base),
-        _ => 1,
+    let steps: &[i64] = match T::DATA_TYPE {
+        DataType::Timestamp(_, _) => &STEPS,
+        _ => &[],
     };
-    let codes = match step {
-        86_400_000_000 => codes::<86_400_000_000>(&values, base, widest),
-        1_000_000 => codes::<1_000_000>(&values, base, widest),
-        1_000 => codes::<1_000>(&values, base, widest),
-        _ => codes::<1>(&values, base, widest),
-    }?;
+    let of_step = |step: i64| Some((step, codes_of(step, &values, base, widest)?));
+    let (step, codes) = steps.iter().find_map(|step| of_step(*step)).or_else(|| of_step(1))?;
     Some(Column::Numbers { base, step, codes, nulls })
 }
 
-/// The longest step that all values are whole numbers of, from `base`: a time stamp in microseconds is often one of seconds, or of days.
-fn step(values: &[i64], base: i64) -> i64 {
-    fn all<const STEP: i64>(values: &[i64], base: i64) -> bool {
-        values.iter().all(|v| (v - base) % STEP == 0)
-    }
-    match () {
-        () if all::<86_400_000_000>(values, base) => 86_400_000_000,
-        () if all::<1_000_000>(values, base) => 1_000_000,
-        () if all::<1_000>(values, base) => 1_000,
-        () => 1,
+/// A time stamp in microseconds is often one of days, or of seconds, or of milliseconds.
+const STEPS: [i64; 3] = [86_400_000_000, 1_000_000, 1_000];
+
+/// Distances from `base` as numbers of steps; None where one is no whole number, or too large.
+fn codes_of(step: i64, values: &[i64], base: i64, widest: i64) -> Option<Codes> {
+    match step {
+        86_400_000_000 => codes::<86_400_000_000>(values, base, widest),
+        1_000_000 => codes::<1_000_000>(values, base, widest),
+        1_000 => codes::<1_000>(values, base, widest),
+        _ => codes::<1>(values, base, widest),
     }
 }
 
+/// How many values tell that a step does not fit, before all are tried.
+const TRIED: usize = 16;
+
 fn codes<const STEP: i64>(values: &[i64], base: i64, widest: i64) -> Option<Codes> {
-    let code = |v: &i64| (v - base) / STEP;
-    Some(match widest / STEP {
+    if values.iter().take(TRIED).any(|v| (v - base) % STEP != 0) {
+        return None;
+    }
+    let mut rest = 0;
+    let mut code = |v: &i64| {
+        let code = (v - base) / STEP;
+        rest |= (v - base) - code * STEP;
+        code
+    };
+    let codes = match widest / STEP {
         ..=0xff => Codes::Bytes(values.iter().map(|v| code(v) as u8).collect()),
         ..=0xffff => Codes::Shorts(values.iter().map(|v| code(v) as u16).collect()),
         ..=0xffff_ffff => Codes::Longs(values.iter().map(|v| code(v) as u32).collect()),
         _ => return None,
-    })
+    };
+    (rest == 0).then_some(codes)
 }
 
 /// None where there are too many different words.

@@ -36,9 +36,8 @@ pub(crate) fn cogroup(
             continue;
         }
         let mut columns = columns;
-        let mut unique = unproven_key(pipeline, name, plan);
+        let unique = key_to_check(pipeline, entity, name, Some(plan), &columns);
         columns.extend(unique.iter().cloned());
-        unique.extend(key_to_check(pipeline, name, &columns));
         if plan.schema().iter().any(|(_, f)| f.name() == key) && !columns.contains(key) {
             columns.insert(key.to_owned());
         }
@@ -64,7 +63,7 @@ pub(crate) fn cogroup(
         let by = keyed.then(|| key.to_owned());
         let plan = input(planner, pipeline, relations, catalog, name, columns, by.as_deref(), buckets)?;
         reach.insert(name.clone(), by.clone().map_or(Reach::Shared, Reach::Keyed));
-        named.push(CogroupInput { name: name.clone(), key: by, unique: key_to_check(pipeline, name, columns) });
+        named.push(CogroupInput { name: name.clone(), key: by, unique: key_to_check(pipeline, entity, name, None, columns) });
         inputs.push(plan);
     }
     for stage in &stages {
@@ -89,11 +88,27 @@ pub(crate) fn referenced_key(pipeline: &Pipeline, name: &str) -> Option<Vec<Stri
     references.any(|r| r.source.value == name).then(|| source.key.iter().map(|k| k.value.clone()).collect())
 }
 
-/// That key where plans read it and nothing else makes it unique: it is checked on the rows.
-fn key_to_check(pipeline: &Pipeline, name: &str, columns: &BTreeSet<String>) -> Vec<String> {
-    let filtered = pipeline.source(name).is_some_and(|s| s.duplicates.is_some());
-    let key = referenced_key(pipeline, name).filter(|key| !filtered && key.iter().all(|k| columns.contains(k)));
-    key.unwrap_or_default()
+/// Columns in which no two rows of a relation may agree, where nothing but a check of its rows says so: the entity key of a roster, the declared
+/// key of a table, and that of a source which others refer to and of which plans read it. `plan`: how a table is made here.
+fn key_to_check(
+    pipeline: &Pipeline,
+    entity: &Entity,
+    name: &str,
+    plan: Option<&LogicalPlan>,
+    columns: &BTreeSet<String>,
+) -> Vec<String> {
+    let source = pipeline.source(name);
+    let filtered = |key: &[String]| source.is_some_and(|s| s.duplicates.is_some() && s.key.iter().map(|k| &k.value).eq(key));
+    if name == entity.from.value {
+        let key = entity.key.value.clone();
+        let made = plan.is_some_and(|p| source.is_none() && program::is_unique(p, &BTreeSet::from([key.as_str()])));
+        let key = vec![key];
+        return if made || filtered(&key) { vec![] } else { key };
+    }
+    match (source, plan) {
+        (None, Some(plan)) => unproven_key(pipeline, name, plan),
+        _ => referenced_key(pipeline, name).filter(|k| !filtered(k) && k.iter().all(|k| columns.contains(k))).unwrap_or_default(),
+    }
 }
 
 /// A source whose derived form is its raw form needs no stage of its own.

@@ -2,11 +2,11 @@
 
 use crate::attributes::collect_aggregates;
 use crate::catalog::Catalog;
+use crate::codes;
 use crate::expr::{Grain, Planner};
 use crate::parse;
 use crate::scope::Scope;
 use crate::sources::{qualified, qualified_column, raw_schema};
-use crate::codes;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, JoinType, Result, TableReference};
 use datafusion::datasource::provider_as_source;

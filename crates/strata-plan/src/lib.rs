@@ -214,18 +214,6 @@ impl Compiled<'_> {
         Some(field.data_type().clone())
     }
 
-    /// How many different keys the made attributes of an entity hold: one number.
-    pub fn key_count(&self, entity: &str) -> Result<LogicalPlan> {
-        let (Some(found), Some(pinned)) = (self.pipeline.entity(entity), self.catalog.work.get(&format!("attributes:{entity}")))
-        else {
-            return datafusion::common::plan_err!("the attributes of `{entity}` are not made yet");
-        };
-        let count = self.planner.names.aggregate("count_distinct")?;
-        let key = datafusion::logical_expr::ident(&found.key.value);
-        let scan = LogicalPlanBuilder::from(scan_work("attributes", pinned)?).project([key.clone()])?;
-        scan.aggregate(Vec::<datafusion::logical_expr::Expr>::new(), [count.call(vec![key])])?.build()
-    }
-
     /// Pinned sources by name.
     pub fn pinned_sources(&self) -> impl Iterator<Item = (&str, &PinnedTable)> {
         self.pipeline.sources.iter().filter_map(|s| self.catalog.sources.get(&s.name.value).map(|p| (s.name.value.as_str(), p)))
