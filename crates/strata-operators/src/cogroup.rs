@@ -49,8 +49,11 @@ pub struct Stage<P> {
     pub unique: Vec<String>,
 }
 
+/// Prefix of the input that holds a source's rows as they are in its files.
+pub const RAW: &str = "raw:";
+
 /// A rule that the data break.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RuleBroken {
     /// What is wrong.
     pub message: String,
@@ -78,6 +81,13 @@ impl fmt::Display for RuleBroken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(RULE_BROKEN)?;
         serde_json::json!([self.message, self.help]).to_string().bytes().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// The same: a task's error may cross the wire as what `Debug` makes of it.
+impl fmt::Debug for RuleBroken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -385,6 +395,7 @@ fn check_unique(name: &str, unique: &[String], rows: &RecordBatch) -> Result<()>
     let schema = rows.schema();
     let columns: Vec<ArrayRef> =
         unique.iter().map(|c| Ok(Arc::clone(rows.column(schema.index_of(c)?)))).collect::<Result<_>>()?;
+    let name = name.strip_prefix(RAW).unwrap_or(name);
     match keys::repeats(&columns)?.len() {
         0 => Ok(()),
         n => Err(DataFusionError::External(Box::new(RuleBroken {

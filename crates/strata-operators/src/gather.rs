@@ -5,17 +5,39 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use datafusion::execution::spill_file::SpillFile;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use datafusion::physical_plan::{SendableRecordBatchStream, SpillManager};
 use futures::StreamExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Share of the pool that gathered rows may fill before they go to disk: the rest is for the plans that run on a bucket, which cannot spill.
 const POOL_SHARE: f64 = 0.4;
 /// What a bucket holds at least before it goes to disk, so that spill files do not become crumbs.
 const SPILL_BYTES_MIN: usize = 128 << 10;
+
+/// How often room for a bucket is asked for while nothing is freed, and how long between: what fills the pool is most often a bucket that is
+/// nearly done.
+const ASKED_MAX: u32 = 150;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits for `bytes` of the pool as long as others free some. Errors: `ResourcesExhausted` if for three seconds nobody does, or there are
+/// never so many.
+async fn granted(pool: &dyn MemoryPool, reservation: &MemoryReservation, bytes: usize) -> Result<()> {
+    let never = matches!(pool.memory_limit(), MemoryLimit::Finite(most) if bytes > most);
+    let (mut asked, mut before) = (0, pool.reserved());
+    loop {
+        match reservation.try_grow(bytes) {
+            Err(_) if !never && asked < ASKED_MAX => tokio::time::sleep(PAUSE).await,
+            granted_or_not => return granted_or_not,
+        }
+        let now = pool.reserved();
+        asked = if now < before { 0 } else { asked + 1 };
+        before = now;
+    }
+}
 
 /// Rows gathered so far.
 pub(crate) struct Gather {
@@ -108,10 +130,10 @@ impl Gather {
         Ok(())
     }
 
-    /// All rows as one batch. Errors: `ResourcesExhausted` if the bucket does not fit the pool twice over.
+    /// All rows as one batch, as soon as there is room. Errors: `ResourcesExhausted` if there is none, whoever ends meanwhile.
     pub(crate) async fn load(mut self) -> Result<Loaded> {
         let reservation = self.loader.clone_with_new_id().register(self.context.memory_pool());
-        reservation.try_grow(self.whole_bytes)?;
+        granted(self.context.memory_pool().as_ref(), &reservation, self.whole_bytes).await?;
         let mut all = std::mem::take(&mut self.held);
         for file in self.spilled.drain(..) {
             let mut stream = self.manager.read_spill_as_stream_unbuffered(file, None)?;

@@ -19,7 +19,7 @@ use strata_spec::pipeline::{Block, Entity, FromBlock, Purpose, RowAttribute, Row
 use strata_spec::{Diagnostic, Pipeline, Sql};
 
 /// Prefix of a source's raw rows inside a cogroup; its name without the prefix is the source with derived columns.
-pub(crate) const RAW: &str = "raw:";
+pub(crate) use strata_operators::cogroup::RAW;
 /// Prefix of hidden columns that carry consent flags.
 pub(crate) const CONSENT: &str = "_consent:";
 

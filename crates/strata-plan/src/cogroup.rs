@@ -97,12 +97,13 @@ fn key_to_check(
     plan: Option<&LogicalPlan>,
     columns: &BTreeSet<String>,
 ) -> Vec<String> {
-    let source = pipeline.source(name);
+    let source = pipeline.source(name.strip_prefix(RAW).unwrap_or(name));
     let filtered = |key: &[String]| source.is_some_and(|s| s.duplicates.is_some() && s.key.iter().map(|k| &k.value).eq(key));
-    if name == entity.from.value {
-        let key = entity.key.value.clone();
-        let made = plan.is_some_and(|p| source.is_none() && program::is_unique(p, &BTreeSet::from([key.as_str()])));
-        let key = vec![key];
+    // A source that is the roster is read with its references, from its raw rows.
+    let from = &entity.from.value;
+    if (source.is_some() && name == format!("{RAW}{from}")) || (source.is_none() && name == from) {
+        let key = vec![entity.key.value.clone()];
+        let made = plan.is_some_and(|p| program::is_unique(p, &BTreeSet::from([key[0].as_str()])));
         return if made || filtered(&key) { vec![] } else { key };
     }
     match (source, plan) {
