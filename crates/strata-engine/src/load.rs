@@ -7,7 +7,7 @@ use std::path::Path;
 use strata_operators::pinned::PinnedTable;
 use strata_plan::{Catalog, Clock};
 use strata_spec::pipeline::{AsOf, Source};
-use strata_spec::{Diagnostic, Kind, Pipeline, Severity, SourceText};
+use strata_spec::{Diagnostic, Kind, Lost, Pipeline, Severity, SourceText};
 
 /// A pipeline that can be compiled.
 pub struct Loaded {
@@ -55,6 +55,11 @@ pub async fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
 pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
     let checked = strata_spec::load(&source, &options.vars);
     let mut diagnostics = checked.diagnostics;
+    if let Some(draft) = &checked.draft {
+        let found = draft_errors(draft, checked.lost, options).await;
+        let more: Vec<Diagnostic> = found.into_iter().filter(|d| !is_said(d, &diagnostics, &source)).collect();
+        diagnostics.extend(more);
+    }
     let mut catalog = Catalog::default();
     let mut clock = Clock { as_of: DateTime::UNIX_EPOCH, timezone: chrono_tz::Tz::UTC };
     if let Some(pipeline) = &checked.pipeline {
@@ -91,6 +96,35 @@ pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
     }
     diagnostics.sort_by_key(|d| d.span);
     Loaded { source, vars: options.vars.clone(), pipeline: checked.pipeline, catalog, clock, diagnostics }
+}
+
+/// Whether an error marks the same place, or the line of an SQL text that was put together of what stands there.
+fn is_said(found: &Diagnostic, said: &[Diagnostic], source: &SourceText) -> bool {
+    let line = |d: &Diagnostic| source.line_column(d.span.start).0;
+    let syntax = found.code == strata_plan::codes::SQL_SYNTAX;
+    let touches = |d: &Diagnostic| d.span.start <= found.span.end && found.span.start <= d.span.end;
+    let errors = said.iter().filter(|d| d.severity == Severity::Error);
+    errors.into_iter().any(|d| touches(d) || syntax && line(d) == line(found))
+}
+
+/// What is wrong with the SQL of a file that could not be read whole. Files that are not as declared are looked at when it can.
+async fn draft_errors(draft: &Pipeline, mut lost: Lost, options: &LoadOptions) -> Vec<Diagnostic> {
+    let clock = clock_of(draft, options.as_of, strata_runtime::clock::now());
+    let mut catalog = Catalog::default();
+    for source in draft.sources.iter().filter(|s| !s.path.value.is_empty() && s.planned_format.is_none()) {
+        let unsaid = &mut vec![];
+        let pinned = match strata_spec::is_published_wave(&source.name.value) {
+            true => wave(draft, source, &catalog).await.ok().flatten(),
+            false => pin::pin(source, unsaid).await.ok().or_else(|| pin::unpinned(source)),
+        };
+        if let Some(pinned) = pinned {
+            catalog.sources.insert(source.name.value.clone(), pinned);
+        }
+    }
+    for source in draft.sources.iter().filter(|s| !catalog.sources.contains_key(&s.name.value)) {
+        lost.add(&source.name.value);
+    }
+    strata_plan::look_through(draft, lost, clock, catalog)
 }
 
 /// A published wave of the panel; sources over waves come after all others. `None` if no source has the key.

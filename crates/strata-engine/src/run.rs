@@ -88,6 +88,8 @@ pub(crate) struct Run<'a> {
     pub(crate) spilled: u64,
     pub(crate) shuffled: u64,
     pub(crate) written: Vec<(OutputTable, Base, Manifest)>,
+    /// Whether checks are asked: a look at a part of the pipeline asks none.
+    pub(crate) asks: bool,
 }
 
 /// Runs a loaded pipeline. The report is also given when the run fails, in the second place. Dropping the future stops the run; with a
@@ -183,6 +185,7 @@ impl<'a> Run<'a> {
             spilled: 0,
             shuffled: 0,
             written: vec![],
+            asks: true,
         }
     }
 }
@@ -279,7 +282,8 @@ impl Run<'_> {
                 let plan = self.planned(&format!("table {name}"), self.compiled.table_plan(name))?;
                 let rows = self.materialise(&format!("table {name}"), &format!("table:{name}"), plan).await?;
                 self.check_table_key(name).await?;
-                Ok(format!("{rows} rows"))
+                let checked = self.check_table(&format!("table {name}"), name).await?;
+                Ok(format!("{rows} rows{checked}"))
             }
             PlannedStep::Attributes(entity) => self.attributes(entity).await,
             PlannedStep::Solve(name) => {

@@ -25,6 +25,7 @@ mod segments;
 mod solved;
 mod sources;
 mod sql;
+mod table_checks;
 
 pub use catalog::{Catalog, KeptCuts, Known};
 pub use clock::Clock;
@@ -48,7 +49,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strata_operators::pinned::PinnedTable;
 use strata_spec::pipeline::{Entity, Rows, Select};
-use strata_spec::{Diagnostic, Pipeline, Severity, Span};
+use strata_spec::{Diagnostic, Lost, Pipeline, Severity, Span};
 
 /// A pipeline compiled against the columns of its inputs: asks of it, step by step, what to run.
 pub struct Compiled<'a> {
@@ -71,7 +72,23 @@ pub struct Outcome<'a> {
 
 /// Compiles `pipeline` against the pinned inputs in `catalog`. Errors: every SQL text that does not fit, all at once.
 pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Outcome<'a> {
-    let mut planner = Planner::new(clock);
+    let (compiled, diagnostics) = planned(pipeline, clock, catalog, Lost::default());
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    Outcome { compiled: (!failed).then_some(compiled), diagnostics }
+}
+
+/// What is wrong with the SQL of a file of which something could not be read: of what is whole, and of nothing that uses what is not.
+/// Columns that leave the pipeline are judged by their classes, and time stamps by what is said of them, when all of it is there.
+pub fn look_through(draft: &Pipeline, lost: Lost, clock: Clock, catalog: Catalog) -> Vec<Diagnostic> {
+    let (_, mut found) = planned(draft, clock, catalog, lost);
+    // SQL says where it is wrong; other faults are of stand-ins for what could not be read.
+    let of_the_whole = [codes::CLASS, codes::LEARNED_LATER];
+    found.retain(|d| !of_the_whole.contains(&d.code) && !is_internal(d) && d.span != Span::default());
+    found
+}
+
+fn planned<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog, lost: Lost) -> (Compiled<'a>, Vec<Diagnostic>) {
+    let mut planner = Planner::new(clock, lost);
     let relations = attributes::relations(&mut planner, pipeline, &catalog);
     let mut passes = BTreeMap::new();
     let mut globals: BTreeSet<String> = BTreeSet::new();
@@ -85,6 +102,8 @@ pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Ou
             Err(e) => planner.report(internal(entity.name.span, &e)),
         }
     }
+    // What is asked of all rows of a table is asked of rows that are there.
+    globals.extend(pipeline.tables.iter().filter(|t| !t.checks.is_empty()).map(|t| t.name.value.clone()));
     let globals = relations.plans.iter().map(|(n, _)| n.clone()).filter(|n| globals.contains(n)).collect();
     let compiled = Compiled { pipeline, planner, relations, passes, globals, catalog };
     compiled.check();
@@ -96,8 +115,16 @@ pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Ou
     if diagnostics.iter().any(|d| d.severity == Severity::Error && !follows(d)) {
         diagnostics.retain(|d| !follows(d));
     }
-    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
-    Outcome { compiled: (!failed).then_some(compiled), diagnostics }
+    // Likewise what the engine cannot build on something that is wrong.
+    if diagnostics.iter().any(|d| d.severity == Severity::Error && !is_internal(d)) {
+        diagnostics.retain(|d| !is_internal(d));
+    }
+    (compiled, diagnostics)
+}
+
+/// Whether it is of [`internal`]: what is said of the user's SQL has a help line.
+fn is_internal(diagnostic: &Diagnostic) -> bool {
+    diagnostic.code == codes::TYPE && diagnostic.help.is_none()
 }
 
 /// What is said of a missing table that a preset makes: names of its tables begin with two underscores.
@@ -276,6 +303,7 @@ impl Compiled<'_> {
 
     /// Checks everything that has no step yet: segments, profiles, the panel and outputs over dummy solutions.
     fn check(&self) {
+        self.check_tables();
         for entity in &self.pipeline.entities {
             if self.passes.contains_key(&entity.name.value) {
                 let solved = Solved::placeholder(self.pipeline);
@@ -286,7 +314,11 @@ impl Compiled<'_> {
 
     fn check_entity(&self, entity: &Entity, solved: &Solved) {
         let Some(pass) = self.passes.get(&entity.name.value) else { return };
-        let Some(view) = segments::view(&self.planner, self.pipeline, entity, pass.result.clone(), solved) else { return };
+        let seen = segments::as_far_as_right(&self.planner, self.pipeline, entity, pass.result.clone(), solved);
+        let Some(segments::Seen { plan: view, wrong }) = seen else { return };
+        for segmentation in self.pipeline.segments.iter().filter(|s| wrong.contains(s.name.as_str())) {
+            segmentation.columns().into_iter().chain([segmentation.name.as_str()]).for_each(|c| self.planner.lose(c));
+        }
         for segmentation in self.pipeline.segments.iter().filter(|s| s.entity.value == entity.name.value) {
             segments::check(&self.planner, segmentation, &view);
         }

@@ -190,9 +190,9 @@ pub(crate) fn entity_rows(
     output: &Output,
     view: &LogicalPlan,
 ) -> Option<LogicalPlan> {
-    let rows = filtered(planner, pipeline, output, view.clone())?;
-    let columns = select(planner, pipeline, entity, Some(pass), output, &rows)?;
-    let built = LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build);
+    let rows = filtered(planner, pipeline, output, view.clone());
+    let columns = select(planner, pipeline, entity, Some(pass), output, view)?;
+    let built = LogicalPlanBuilder::from(rows?).project(columns).and_then(LogicalPlanBuilder::build);
     built.map_err(|e| planner.report(crate::internal(output.name.span, &e))).ok()
 }
 
@@ -229,6 +229,7 @@ fn select(
         match &item.value {
             Select::Column(name) => match schema.index_of_column_by_name(None, name) {
                 Some(_) => add(name.clone(), name.clone()),
+                None if planner.is_lost(name) => failed = true,
                 None => failed |= unknown(planner, item, name, rows),
             },
             Select::Source(table, column) => add(format!("{table}.{column}"), column.clone()),

@@ -286,10 +286,10 @@ fn member(planner: &Planner, segmentation: &Segmentation, schema: &DFSchema, sco
 fn raw_features(planner: &Planner, model: &KMeans, schema: &DFSchema, scope: &Scope) -> Option<Vec<Expr>> {
     let mut out = vec![];
     for (_, sql) in &model.features {
-        let expr = planner.expr(sql, schema, scope, Grain::Row)?;
-        out.push(double(expr, schema).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok()?);
+        let expr = planner.expr(sql, schema, scope, Grain::Row);
+        out.push(expr.and_then(|e| double(e, schema).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok()));
     }
-    Some(out)
+    out.into_iter().collect()
 }
 
 /// (x − mean) / deviation; 0 where the deviation is 0, null where x is null.
@@ -352,7 +352,7 @@ pub(crate) fn texts(s: &Segmentation) -> Vec<&Sql> {
     out
 }
 
-/// The rows of an entity and the columns of every segmentation solved so far.
+/// The rows of an entity and the columns of every segmentation solved so far; `None` if one of them is wrong.
 pub(crate) fn view(
     planner: &Planner,
     pipeline: &Pipeline,
@@ -360,8 +360,28 @@ pub(crate) fn view(
     base: LogicalPlan,
     solved: &Solved,
 ) -> Option<LogicalPlan> {
+    let seen = as_far_as_right(planner, pipeline, entity, base, solved)?;
+    seen.wrong.is_empty().then_some(seen.plan)
+}
+
+/// The rows of an entity with the segmentations that are right.
+pub(crate) struct Seen<'a> {
+    pub(crate) plan: LogicalPlan,
+    /// Segmentations that are wrong, or use one that is.
+    pub(crate) wrong: BTreeSet<&'a str>,
+}
+
+/// As [`view`], without what is wrong, which is reported.
+pub(crate) fn as_far_as_right<'a>(
+    planner: &Planner,
+    pipeline: &'a Pipeline,
+    entity: &Entity,
+    base: LogicalPlan,
+    solved: &Solved,
+) -> Option<Seen<'a>> {
     let mut plan = base;
     let uses = dependencies(pipeline);
+    let mut wrong: BTreeSet<&str> = BTreeSet::new();
     let mut later: BTreeSet<&str> = BTreeSet::new();
     for i in order(planner, pipeline) {
         let segmentation = &pipeline.segments[i];
@@ -373,15 +393,22 @@ pub(crate) fn view(
             later.insert(&segmentation.name.value);
             continue;
         }
+        if uses[i].1.iter().any(|u| wrong.contains(u.as_str())) {
+            wrong.insert(&segmentation.name.value);
+            continue;
+        }
         let schema = plan.schema().as_ref().clone();
         let scope = Scope::of(&schema, None);
-        let columns = columns(planner, segmentation, entity, &schema, &scope, solved)?;
+        let Some(columns) = columns(planner, segmentation, entity, &schema, &scope, solved) else {
+            wrong.insert(&segmentation.name.value);
+            continue;
+        };
         let all: Vec<Expr> = schema.iter().map(Expr::from).chain(columns).collect();
         // Not by the builder, which looks through everything below for each segmentation: every column is resolved already.
         let built = Projection::try_new(all, Arc::new(plan)).map(LogicalPlan::Projection);
         plan = built.map_err(|e| planner.report(crate::internal(segmentation.name.span, &e))).ok()?;
     }
-    Some(plan)
+    Some(Seen { plan, wrong })
 }
 
 /// Whether it has to be solved from a summary of the data.
@@ -419,7 +446,12 @@ fn columns(
     solved: &Solved,
 ) -> Option<Vec<Expr>> {
     let name = &segmentation.name.value;
-    let member = member(planner, segmentation, schema, scope)?;
+    let Some(member) = member(planner, segmentation, schema, scope) else {
+        // What stands beside `where` is looked at all the same.
+        let whole = Segmentation { filter: None, ..segmentation.clone() };
+        let _ = columns(planner, &whole, entity, schema, scope, solved);
+        return None;
+    };
     let label = |others: &Option<strata_spec::Name>| match others {
         Some(o) => lit(o.value.as_str()),
         None => lit(ScalarValue::Utf8(None)),
@@ -436,7 +468,8 @@ fn columns(
         }
         Method::Flag => Some(vec![member.alias(name)]),
         Method::By { by, others } => {
-            let parts = by.iter().map(|b| cross_part(planner, b, schema, scope)).collect::<Option<Vec<_>>>()?;
+            let parts: Vec<_> = by.iter().map(|b| cross_part(planner, b, schema, scope)).collect();
+            let parts = parts.into_iter().collect::<Option<Vec<_>>>()?;
             Some(vec![within(joined(parts), label(others))?.alias(name)])
         }
         Method::Quantile { of, bins, names, others } => {

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use strata_spec::Pipeline;
 use strata_spec::pipeline::Method;
 
+/// Clusters that a stand-in has at most: none of them is looked at.
+const CLUSTERS_TYPED: u32 = 1000;
+
 /// Everything solved so far.
 #[derive(Debug, Clone, Default)]
 pub struct Solved {
@@ -76,7 +79,8 @@ impl Solved {
                 }
                 Method::KMeans(k) => {
                     let d = k.features.len();
-                    let centroids = vec![0.0; d * k.k as usize];
+                    // Of a file that is wrong it may be any number.
+                    let centroids = vec![0.0; d * k.k.min(CLUSTERS_TYPED) as usize];
                     out.clusters.insert(name.clone(), Clusters { means: vec![0.0; d], deviations: vec![1.0; d], centroids });
                 }
                 _ => {}

@@ -11,11 +11,10 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, Query, Value, ValueWithSpan,
     VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::tokenizer::Token;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use strata_spec::diagnostic::did_you_mean;
-use strata_spec::{Diagnostic, Span, Sql};
+use strata_spec::{Diagnostic, Lost, Span, Sql};
 
 /// What rewriting needs to know.
 pub(crate) struct Rewrite<'a> {
@@ -26,7 +25,11 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) scope: Option<&'a Scope>,
     /// Columns that `first`'s order must hold; `None` where the table has no declared key.
     pub(crate) key: Option<&'a [String]>,
+    /// Names of what could not be made.
+    pub(crate) lost: &'a Lost,
     pub(crate) found: Vec<Diagnostic>,
+    /// Whether it uses any of those.
+    pub(crate) given_up: bool,
 }
 
 impl Rewrite<'_> {
@@ -69,6 +72,7 @@ impl Rewrite<'_> {
         };
         match resolved {
             Ok(found) => *expr = found,
+            Err((ident, ..)) if self.lost.has(&ident.value) => self.given_up = true,
             Err((ident, message, help)) => {
                 let span = self.span_of(&ident);
                 self.error(codes::UNKNOWN_COLUMN, span, message, help);
@@ -164,6 +168,7 @@ impl Rewrite<'_> {
         }
         let named: Vec<String> = order.iter().filter_map(|o| last_name(&o.expr)).collect();
         match self.key {
+            None if !self.lost.is_empty() => self.given_up = true,
             None => self.error(
                 codes::NO_TOTAL_ORDER,
                 span,
@@ -210,6 +215,10 @@ impl Rewrite<'_> {
                     };
                     match range {
                         Some(range) => columns.extend(range),
+                        None if !self.lost.is_empty() => {
+                            self.given_up = true;
+                            return None;
+                        }
                         None => {
                             self.error(
                                 codes::UNKNOWN_COLUMN,
@@ -281,7 +290,10 @@ impl VisitorMut for Rewrite<'_> {
             ast::TableFactor::Table { args: None, name, .. } => {
                 if let Some(ObjectNamePart::Identifier(i)) = name.0.last() {
                     let word = name.to_string().trim_matches('"').to_owned();
-                    if self.names.schema(&word).is_none() && !self.is_cte(&word) {
+                    let is_known = self.names.schema(&word).is_some() || self.is_cte(&word);
+                    if !is_known && self.lost.has(&word) {
+                        self.given_up = true;
+                    } else if !is_known {
                         let span = self.span_of(i);
                         let near = did_you_mean(&word, self.names.relations());
                         let help = near.map_or_else(
@@ -336,17 +348,35 @@ pub(crate) fn names_in(expr: &Expr) -> Vec<(Option<String>, String)> {
     out
 }
 
-/// Every word of an SQL text: enough to see which tables it may read.
-pub(crate) fn words(sql: &Sql) -> BTreeSet<String> {
-    match parse::tokens(sql) {
-        Ok(tokens) => tokens
-            .into_iter()
-            .filter_map(|t| match t.token {
-                Token::Word(w) => Some(w.value),
-                _ => None,
-            })
-            .collect(),
-        Err(_) => BTreeSet::new(),
+/// Every source and table that a SELECT reads; none if it cannot be read. Names that its own `with` gives are not among them.
+pub(crate) fn relations(sql: &Sql) -> BTreeSet<String> {
+    let Ok(query) = parse::query(sql) else { return BTreeSet::new() };
+    let mut found = Relations::default();
+    let _ = ast::Visit::visit(&query, &mut found);
+    found.named.retain(|name| !found.own.contains(name));
+    found.named
+}
+
+#[derive(Default)]
+struct Relations {
+    named: BTreeSet<String>,
+    own: BTreeSet<String>,
+}
+
+impl ast::Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let with = query.with.iter().flat_map(|w| &w.cte_tables);
+        self.own.extend(with.map(|cte| cte.alias.name.value.clone()));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        if let [ObjectNamePart::Identifier(i)] = name.0.as_slice() {
+            self.named.insert(i.value.clone());
+        }
+        ControlFlow::Continue(())
     }
 }
 
