@@ -116,6 +116,7 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
                     let plans = compiled.kmeans(segmentation, model, solved)?;
                     std::iter::once(plans.features).chain(plans.first).collect()
                 }
+                Method::Lifecycle(lifecycle) => vec![compiled.interval_sums(segmentation, lifecycle, solved)?],
                 _ => compiled.rankings(segmentation, solved)?.into_iter().map(|r| r.histogram).collect(),
             };
             Parts { plans, text: format!("{segmentation:?}{:?}", compiled.kept(segmentation)), ..Parts::default() }

@@ -209,12 +209,23 @@ fn roster(planner: &Planner, relations: &Relations, entity: &Entity) -> Option<L
         Err(_) if planner.is_lost(&key.value) || key.value.is_empty() => None,
         Err(_) => {
             planner.report(
-                Diagnostic::error(codes::NO_ENTITY_KEY, key.span, format!("`{from}` has no column `{}`", key.value))
-                    .help("`key` names the roster's column that identifies one entity"),
+                Diagnostic::error(codes::NO_ENTITY_KEY, key.span, format!("`{from}` has no column `{}`", key.value)).help(
+                    near_column(&plan, from, &key.value).map_or_else(
+                        || "`key` names the roster's column that identifies one entity".to_owned(),
+                        |near| format!("did you mean `{near}`? `key` names the roster's column that identifies one entity"),
+                    ),
+                ),
             );
             None
         }
     }
+}
+
+/// The column of a relation that a name is nearest to.
+fn near_column(plan: &LogicalPlan, relation: &str, name: &str) -> Option<String> {
+    let own = plan.schema().iter().filter(|(q, _)| q.is_some_and(|q| q.table() == relation));
+    let names: Vec<&str> = own.map(|(_, f)| f.name().as_str()).collect();
+    strata_spec::diagnostic::did_you_mean(name, names.iter().copied()).map(str::to_owned)
 }
 
 /// Joins a block's aggregates to the roster; gives the attributes that are right as expressions over the joined row. `None` if none is.
@@ -229,6 +240,8 @@ fn aggregate_block(
 ) -> Option<(LogicalPlan, Vec<(String, Expr)>)> {
     let from = &block.from.value;
     if from.is_empty() || planner.names.schema(from).is_none() && planner.is_lost(from) {
+        // What can be said without it.
+        block.columns.iter().for_each(|c| drop(planner.read(&c.sql, parse::expr)));
         return None;
     }
     let input = block_input(planner, pipeline, relations, from)

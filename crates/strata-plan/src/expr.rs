@@ -297,6 +297,11 @@ pub(crate) fn explain(sql: &Sql, error: &DataFusionError) -> Diagnostic {
     if let Some((message, help)) = no_such_arguments(text) {
         return of_types(message).help(help);
     }
+    if text.contains("comparison operation") && (text.contains("Timestamp(") || text.contains("Date32")) && text.contains("Int64")
+    {
+        return of_types(text.to_owned())
+            .help("write a day as `date '2017-06-01'`: without quotes it is a subtraction; `as_of - 30d` is an instant");
+    }
     let (times, arithmetic) = (text.contains("Timestamp(") || text.contains("Date32"), text.contains("arithmetic expression"));
     of_types(text.to_owned()).help(match times && arithmetic {
         true => "`days_since(x)` counts the days up to `as_of`; a time earlier is `x - interval '3 days'`, days between are `cast(x as date) - cast(y as date)`",

@@ -10,9 +10,12 @@ pub mod codes;
 mod cogroup;
 mod contract;
 mod expr;
+mod habits;
+mod lifecycle;
 mod moves;
 mod names;
 mod nodes;
+mod output_columns;
 mod outputs;
 mod panel;
 mod parse;
@@ -35,7 +38,7 @@ pub use nodes::{Node, Required, Written, resolve};
 pub use panel::{DrawnRow, Gathered, Measured, Overlap, PanelColumns, Waterfall, cells_of, is_gathered};
 pub use quarantine::{DUPLICATES, FILE};
 pub use segments::{Boundary, KMeansPlan, Ranking};
-pub use solved::{Allocation, Clusters, Factors, Solved};
+pub use solved::{Allocation, Clusters, Factors, Intervals, Solved};
 pub use sources::{AFTER_AS_OF, FILTERED};
 
 use attributes::{EntityPass, Relations};
@@ -93,7 +96,7 @@ fn planned<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog, lost: Los
     let mut passes = BTreeMap::new();
     let mut globals: BTreeSet<String> = BTreeSet::new();
     for entity in &pipeline.entities {
-        let extra = roster_columns(pipeline, entity);
+        let extra = roster_columns(&planner, pipeline, entity);
         if let Some(pass) = attributes::pass(&planner, pipeline, &relations, entity, &extra) {
             passes.insert(entity.name.value.clone(), pass);
         }
@@ -130,15 +133,28 @@ fn is_internal(diagnostic: &Diagnostic) -> bool {
 /// What is said of a missing table that a preset makes: names of its tables begin with two underscores.
 const OF_PRESETS: &str = "there is no source or table `__";
 
-/// Roster columns that outputs select beyond attributes.
-fn roster_columns(pipeline: &Pipeline, entity: &Entity) -> BTreeSet<String> {
+/// Roster columns that outputs select beyond attributes; one that is not there is reported.
+fn roster_columns(planner: &Planner, pipeline: &Pipeline, entity: &Entity) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
+    let roster = planner.names.schema(&entity.from.value);
     for output in &pipeline.outputs {
         for item in &output.select {
             if let Select::Source(table, column) = &item.value
                 && table == &entity.from.value
+                && let Some(roster) = roster
             {
-                out.insert(column.clone());
+                let names: Vec<&str> = roster.fields().iter().map(|f| f.name().as_str()).collect();
+                if names.contains(&column.as_str()) {
+                    out.insert(column.clone());
+                } else if !planner.is_lost(column) {
+                    let near = strata_spec::diagnostic::did_you_mean(column, names.iter().copied());
+                    let help = near.map_or_else(
+                        || format!("its columns are: {}", names.join(", ")),
+                        |near| format!("did you mean `{table}.{near}`?"),
+                    );
+                    let message = format!("`{table}` has no column `{column}`");
+                    planner.report(Diagnostic::error(codes::UNKNOWN_COLUMN, item.span, message).help(help));
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::Compiled;
 use crate::attributes::{row_value, rules_expr};
 use crate::expr::{Grain, Planner, double};
+use crate::lifecycle;
 use crate::parse;
 use crate::program;
 use crate::rfm::{self, People};
@@ -276,7 +277,7 @@ fn unqualified(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// Who takes part; null counts as no.
-fn member(planner: &Planner, segmentation: &Segmentation, schema: &DFSchema, scope: &Scope) -> Option<Expr> {
+pub(crate) fn member(planner: &Planner, segmentation: &Segmentation, schema: &DFSchema, scope: &Scope) -> Option<Expr> {
     match &segmentation.filter {
         None => Some(lit(true)),
         Some(sql) => planner.expr(sql, schema, scope, Grain::Row).map(|e| e.is_true()),
@@ -334,6 +335,9 @@ pub(crate) fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>
             if let Method::By { by, .. } = &s.method {
                 uses.extend(by.iter().filter_map(|n| owner(&n.value)));
             }
+            if let Method::Lifecycle(l) = &s.method {
+                uses.extend(l.cohort.iter().filter_map(|n| owner(&n.value)));
+            }
             (s.name.value.clone(), uses, s.name.span)
         })
         .collect()
@@ -347,6 +351,7 @@ pub(crate) fn texts(s: &Segmentation) -> Vec<&Sql> {
         Method::Quantile { of, .. } => out.push(of),
         Method::Rfm(r) => out.extend([&r.recency, &r.frequency, &r.monetary]),
         Method::KMeans(k) => out.extend(k.features.iter().map(|(_, s)| s)),
+        Method::Lifecycle(l) => out.extend([&l.purchase_days, &l.recency_days, &l.gap_days, &l.gaps]),
         Method::Flag | Method::By { .. } => {}
     }
     out
@@ -423,6 +428,7 @@ fn is_solved(segmentation: &Segmentation, solved: &Solved) -> bool {
         Method::Rfm(r) if matches!(*r.mode, RfmMode::Fixed(_)) => true,
         Method::Rfm(_) => ["r", "f", "m"].iter().all(|s| solved.cuts.contains_key(&format!("{name}.{s}"))),
         Method::KMeans(_) => solved.clusters.contains_key(name),
+        Method::Lifecycle(_) => solved.intervals.contains_key(name),
         _ => true,
     }
 }
@@ -486,6 +492,11 @@ fn columns(
         Method::Rfm(rfm) => {
             let people = People { name, key, schema, scope, member };
             rfm::columns(planner, &people, rfm, solved)
+        }
+        Method::Lifecycle(lifecycle) => {
+            let people = People { name, key, schema, scope, member: member.clone() };
+            let stage = lifecycle::stage(planner, &people, lifecycle, solved.intervals.get(name)?)?;
+            Some(vec![within(stage, label(&lifecycle.others))?.alias(name)])
         }
         Method::KMeans(k) => {
             let clusters = solved.clusters.get(name)?;

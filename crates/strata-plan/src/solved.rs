@@ -17,6 +17,8 @@ pub struct Solved {
     pub cuts: BTreeMap<String, Vec<Boundary>>,
     /// Clusters of each k-means.
     pub clusters: BTreeMap<String, Clusters>,
+    /// Mean intervals of each `lifecycle@2`.
+    pub intervals: BTreeMap<String, Intervals>,
     /// Allocation of each wave.
     pub allocations: BTreeMap<String, Vec<Allocation>>,
     /// Weights of each wave.
@@ -32,6 +34,15 @@ pub struct Clusters {
     pub deviations: Vec<f64>,
     /// k × d, row by row.
     pub centroids: Vec<f64>,
+}
+
+/// Mean days between one purchase day and the next.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Intervals {
+    /// Of everybody; `None` where nobody has a gap.
+    pub everybody: Option<f64>,
+    /// Of each cohort that has gaps, by its value as text, rising.
+    pub cohorts: Vec<(String, f64)>,
 }
 
 /// What a stratum gives.
@@ -76,6 +87,9 @@ impl Solved {
                     ["r", "f", "m"].iter().for_each(|s| {
                         out.cuts.insert(format!("{name}.{s}"), vec![]);
                     });
+                }
+                Method::Lifecycle(_) => {
+                    out.intervals.insert(name.clone(), Intervals { everybody: Some(1.0), cohorts: vec![] });
                 }
                 Method::KMeans(k) => {
                     let d = k.features.len();

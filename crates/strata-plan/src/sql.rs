@@ -3,6 +3,7 @@
 
 use crate::clock::Clock;
 use crate::codes;
+use crate::habits;
 use crate::names::Names;
 use crate::parse;
 use crate::scope::Scope;
@@ -74,6 +75,16 @@ impl Rewrite<'_> {
             Ok(found) => *expr = found,
             Err((ident, ..)) if self.lost.has(&ident.value) => self.given_up = true,
             Err((ident, message, help)) => {
+                let many =
+                    matches!(&*expr, Expr::CompoundIdentifier(parts) if parts.first().is_some_and(|t| t.value == ident.value));
+                let help = match many && self.names.schema(&ident.value).is_some() && !help.starts_with("attributes and segments")
+                {
+                    true => format!(
+                        "aggregate its rows in a block `- from: {0}`, or look them up by key: `references:` of the source that is read here",
+                        ident.value
+                    ),
+                    false => help,
+                };
                 let span = self.span_of(&ident);
                 self.error(codes::UNKNOWN_COLUMN, span, message, help);
             }
@@ -148,9 +159,10 @@ impl Rewrite<'_> {
             ),
             _ => {
                 let near = did_you_mean(name, self.names.function_names());
-                let help = match near {
-                    Some(n) => format!("did you mean `{n}`?"),
-                    None => "see the list of functions in the language's documentation".to_owned(),
+                let help = match (habits::of_function(name), near) {
+                    (Some(habit), _) => habit.to_owned(),
+                    (None, Some(n)) => format!("did you mean `{n}`?"),
+                    (None, None) => "see the list of functions in the language's documentation".to_owned(),
                 };
                 (format!("there is no function `{name}`"), help)
             }

@@ -118,6 +118,7 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
         personalise,
     };
     let presets = expand::expand(&mut pipeline);
+    expand::stages::expand(&mut pipeline);
     if !(expand::panel::expand(&mut pipeline) && presets) {
         declared.attributes_are_unknown();
     }

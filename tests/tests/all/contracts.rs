@@ -250,6 +250,7 @@ fn parquet_files_of_several_shapes_are_one_source_where_the_contract_says_so() {
     parquet(&place, "id: int!, age: string", "5,unspoken\n", "people/d.parquet");
     let said = place.refused();
     assert!(said.contains("d.parquet") && !said.contains("unspoken"), "{said}");
+    assert!(!said.contains("one of") && !said.contains("c.parquet"), "the one file is known: {said}");
     std::fs::remove_file(place.path().join("people/d.parquet")).unwrap();
     parquet(&place, "id: int!, extra: string", "6,x\n", "people/e.parquet");
     let said = place.refused();
@@ -429,4 +430,18 @@ fn a_preview_shows_rows_that_a_run_would_stop_at_and_says_so() {
         text.contains("1 row of `people`: `mail.format`") && text.contains("a run stops here") && !text.contains("secret"),
         "{text}"
     );
+}
+
+#[test]
+fn of_many_files_the_one_at_fault_is_named() {
+    let place = Place::new(&[("pipeline.yaml", PEOPLE)]);
+    for i in 0..8 {
+        place.put(
+            &format!("people/f{i}.csv"),
+            &format!("id,mail,age\n{i},a@example.org,{}\n", if i == 5 { "twelve" } else { "20" }),
+        );
+    }
+    let text = place.refused();
+    assert!(text.contains("f5.csv") && text.contains("column 3") && !text.contains("twelve"), "{text}");
+    assert!(!text.contains("one of") && !text.contains("f4.csv"), "{text}");
 }

@@ -148,9 +148,6 @@ fn segments(world: &World, problems: &mut Problems) {
     for segmentation in &world.pipeline.segments {
         match &segmentation.planned {
             Some(PlannedMethod::Watch(watch)) => watch.of.iter().for_each(|n| world.must_be_segmentation(n, problems)),
-            Some(PlannedMethod::Lifecycle(lifecycle)) => {
-                lifecycle.cohort.iter().for_each(|n| world.must_be_column(n, &segmentation.entity.value, problems));
-            }
             Some(PlannedMethod::Sql { .. }) | None => {}
         }
     }
