@@ -8,6 +8,9 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "strata", version, about, max_term_width = 110)]
 pub(crate) struct Args {
+    /// Publishes below this folder only (a path or `s3://…`): for whoever runs the pipelines of others.
+    #[arg(long, global = true)]
+    pub(crate) outputs_root: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) verb: Verb,

@@ -104,26 +104,32 @@ pub(crate) async fn preview(given: &Given, node: &str, rows: usize, show_persona
         Err(e) => return usage(&e),
     };
     match first_rows(&loaded, &node, rows).await {
-        Ok((batches, schema, direct)) => {
+        Ok(Looked { batches, schema, direct, notes }) => {
             let masked = if show_personal { BTreeSet::new() } else { direct };
             show(&schema, &batches, &masked, output);
+            notes.iter().for_each(|note| render::line(&format!("note: {note}")));
             0
         }
         Err(e) => verbs::failed(&e),
     }
 }
 
-async fn first_rows(
-    loaded: &strata_engine::Loaded,
-    node: &Node,
-    rows: usize,
-) -> Result<(Vec<RecordBatch>, arrow::datatypes::SchemaRef, BTreeSet<String>), Error> {
+/// Rows of a node.
+struct Looked {
+    batches: Vec<RecordBatch>,
+    schema: arrow::datatypes::SchemaRef,
+    /// Columns that name people.
+    direct: BTreeSet<String>,
+    notes: Vec<String>,
+}
+
+async fn first_rows(loaded: &strata_engine::Loaded, node: &Node, rows: usize) -> Result<Looked, Error> {
     let runner = InProcessRunner::new(&Limits::default()).map_err(|e| Error::of_step("start", e))?;
     let work = verbs::scratch()?;
     let mut trial = Trial::new(loaded, &runner, work.path())?;
     let (schema, batches) = trial.first_rows(node, rows).await?;
     let direct = trial.compiled().direct_ids(node);
-    Ok((batches, schema, direct))
+    Ok(Looked { batches, schema, direct, notes: trial.notes() })
 }
 
 fn show(schema: &Schema, batches: &[RecordBatch], masked: &BTreeSet<String>, output: Output) {

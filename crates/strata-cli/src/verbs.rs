@@ -6,7 +6,7 @@ use crate::{authoring, check, contract, diff, doctor, init, look, panel, render,
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use strata_engine::load::{LoadOptions, Loaded, verdict};
-use strata_engine::{Error, InProcessRunner, RunOptions, RunReport};
+use strata_engine::{Error, InProcessRunner, RunOptions, RunReport, SchemaChange};
 use strata_plan::Outcome;
 use strata_runtime::Limits;
 use strata_spec::{Diagnostic, Severity};
@@ -19,6 +19,10 @@ const USAGE: u8 = 2;
 /// Does what the arguments say.
 pub(crate) async fn run(args: Args) -> u8 {
     let threads = args.threads();
+    if let Some(Err(e)) = args.outputs_root.as_deref().map(strata_engine::confine) {
+        render::line(&format!("error: {e}"));
+        return USAGE;
+    }
     match args.verb {
         Verb::Init { dir, run } => init(&dir, run, threads).await,
         Verb::Check { given, output } => check::check(&given, output).await,
@@ -131,6 +135,7 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
         Ok(steps) => steps,
         Err(e) => return failed(&e),
     };
+    let changes = strata_engine::schema_changes(&compiled).await;
     let sources: Vec<_> = compiled.pinned_sources().collect();
     if pipeline.output == Output::Json {
         let steps: Vec<_> = steps.iter().map(|s| json!({"step": s.step.label(), "reused": s.reused, "why": s.why})).collect();
@@ -138,7 +143,12 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
             .iter()
             .map(|(n, p)| json!({"source": n, "files": p.files.len(), "rows": p.rows(), "bytes": p.bytes()}))
             .collect();
-        render::data(&json!({"as_of": loaded.clock.as_of.to_rfc3339(), "steps": steps, "sources": sources}).to_string());
+        let outputs = match &changes {
+            Ok(changes) => json!(changes),
+            Err(e) => json!({"error": e.to_string()}),
+        };
+        let all = json!({"as_of": loaded.clock.as_of.to_rfc3339(), "steps": steps, "sources": sources, "outputs": outputs});
+        render::data(&all.to_string());
         return OK;
     }
     render::data(&format!("as of {} ({})\n\nreads", loaded.clock.as_of.to_rfc3339(), loaded.clock.timezone.name()));
@@ -158,7 +168,28 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
         let what = if step.reused { "reuse" } else { "run" };
         render::data(&format!("  {:>2}. {what:<6}{:<32} {}", i + 1, step.step.label(), step.why));
     }
+    say_columns(&changes);
     OK
+}
+
+fn say_columns(changes: &Result<Vec<SchemaChange>, Error>) {
+    render::data("\ncolumns of outputs");
+    match changes {
+        Ok(changes) => changes.iter().for_each(|c| render::data(&format!("  {:<24} {}", c.output, columns(c)))),
+        Err(e) => render::line(&format!("note: what is published cannot be looked at, so nobody can say what changes: {e}")),
+    }
+}
+
+/// What becomes of the columns of an output, for people.
+fn columns(change: &SchemaChange) -> String {
+    let Some(run) = &change.run_id else { return "published for the first time".to_owned() };
+    if !change.is_change() {
+        return format!("as in run {run}");
+    }
+    let added = change.added.iter().map(|c| format!("+ {} {}", c.name, c.kind));
+    let dropped = change.dropped.iter().map(|c| format!("- {} {}", c.name, c.kind));
+    let retyped = change.retyped.iter().map(|c| format!("{}: {} -> {}", c.name, c.from, c.to));
+    format!("{} (since run {run})", added.chain(dropped).chain(retyped).collect::<Vec<_>>().join(", "))
 }
 
 /// What a run leaves on this machine, and where.

@@ -21,16 +21,28 @@ const DAY_US: f64 = 24.0 * HOUR_US;
 impl Run<'_> {
     /// Asks what the checks of a source ask about all of its rows. Errors: `Contract` where one that stops fails.
     pub(crate) async fn check_source(&mut self, source: &str) -> Result<String> {
-        let step = format!("check {source}");
         let checks = self.compiled.table_checks(source).to_vec();
-        let answers = self.collect_all(&step, checks.iter().map(|c| c.plan.clone()).collect()).await?;
+        self.ask(&format!("check {source}"), source, &checks).await
+    }
+
+    /// Asks what the checks of a table ask of the rows that its step made. Errors: as above.
+    pub(crate) async fn check_table(&mut self, step: &str, table: &str) -> Result<String> {
+        let checks = self.planned(step, self.compiled.rules_of_table(table))?;
+        if checks.is_empty() || !self.asks {
+            return Ok(String::new());
+        }
+        self.ask(step, table, &checks).await.map(|said| format!(", checks: {said}"))
+    }
+
+    async fn ask(&mut self, step: &str, source: &str, checks: &[TableCheck]) -> Result<String> {
+        let answers = self.collect_all(step, checks.iter().map(|c| c.plan.clone()).collect()).await?;
         let mut failed = 0;
         for (check, answer) in checks.iter().zip(&answers) {
             let Some(wrong) = wrong(check, answer, self.compiled.clock().as_of.timestamp_micros())? else { continue };
             let message = format!("check `{}` of `{source}`: {wrong}", check.name);
             if check.stops {
                 let help = "mend the data, or let it pass for now: `on_fail: warn`".to_owned();
-                return Err(Error::Contract { step, message, help });
+                return Err(Error::Contract { step: step.to_owned(), message, help });
             }
             failed += 1;
             self.warn(message);
@@ -39,6 +51,18 @@ impl Run<'_> {
             0 => format!("{} as they should be", checks.len()),
             n => format!("{n} of {} are not as they should be", checks.len()),
         })
+    }
+
+    /// What the rules of sources found in the rows that were read so far, where nothing is held against them: a trial says what a run would do.
+    pub(crate) fn failing_rows(&self) -> Vec<String> {
+        let mut out = vec![];
+        for source in self.source_rows().iter().filter(|s| s.read) {
+            for rule in source.rules.iter().filter(|r| r.rows > 0) {
+                let stops = if rule.on_fail == STOP { "; a run stops here" } else { "" };
+                out.push(format!("{}{stops}", found(&source.source, rule)));
+            }
+        }
+        out
     }
 
     fn warn(&mut self, text: String) {
@@ -128,6 +152,11 @@ fn wrong(check: &TableCheck, answer: &[RecordBatch], as_of_us: i64) -> Result<Op
                 Some(format!("{n} rows repeat {}", columns.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", ")))
             }
         },
+        Asks::Fails(reason) => match number(0) {
+            0 => None,
+            1 => Some(format!("1 row fails: {reason}")),
+            n => Some(format!("{n} rows fail: {reason}")),
+        },
         Asks::Newest(_) if is_null => Some("it has no row before `as_of`".to_owned()),
         Asks::Newest(limit) => {
             let age = as_of_us.saturating_sub(number(0));
@@ -189,6 +218,8 @@ mod tests {
         assert!(volume(4, 70).is_some() && volume(21, 70).is_some() && volume(1, 0).is_some());
         let repeats = |n| said(Asks::Repeats(vec!["a".into()]), vec![number(n)]);
         assert!(repeats(None).is_none() && repeats(Some(0)).is_none() && repeats(Some(2)).unwrap().contains("2 rows"));
+        let fails = |n| said(Asks::Fails("why".into()), vec![number(Some(n))]);
+        assert!(fails(0).is_none() && fails(1).unwrap().starts_with("1 row fails") && fails(2).unwrap().contains("2 rows"));
         let holds = |v| said(Asks::Holds("x".into()), vec![Arc::new(BooleanArray::from(vec![v])) as ArrayRef]);
         assert!(holds(Some(true)).is_none() && holds(None).is_none() && holds(Some(false)).is_some());
     }

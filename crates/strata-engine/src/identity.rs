@@ -102,7 +102,12 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
         PlannedStep::Quarantine(name) => {
             Parts { plans: compiled.quarantine_plan(name)?.into_iter().collect(), ..Parts::default() }
         }
-        PlannedStep::Table(name) => only(compiled.table_plan(name)?),
+        PlannedStep::Table(name) => {
+            let asked = compiled.rules_of_table(name)?;
+            let text = asked.iter().map(|c| format!("{}{:?}{}", c.name, c.asks, c.stops)).collect();
+            let plans = std::iter::once(compiled.table_plan(name)?).chain(asked.into_iter().map(|c| c.plan)).collect();
+            Parts { plans, text, ..Parts::default() }
+        }
         PlannedStep::Attributes(entity) => only(compiled.attributes_plan(entity)?),
         PlannedStep::Solve(name) => {
             let Some(segmentation) = pipeline.segmentation(name) else { return Ok(Parts::default()) };
@@ -111,6 +116,7 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
                     let plans = compiled.kmeans(segmentation, model, solved)?;
                     std::iter::once(plans.features).chain(plans.first).collect()
                 }
+                Method::Lifecycle(lifecycle) => vec![compiled.interval_sums(segmentation, lifecycle, solved)?],
                 _ => compiled.rankings(segmentation, solved)?.into_iter().map(|r| r.histogram).collect(),
             };
             Parts { plans, text: format!("{segmentation:?}{:?}", compiled.kept(segmentation)), ..Parts::default() }

@@ -97,18 +97,39 @@ fn table_of(text: &str) -> Result<PinnedTable> {
 
 /// The pinned sources of a run, to be kept with it: every attempt reads the same files.
 pub fn pins_to_json(catalog: &Catalog) -> Result<Value> {
-    let sources: BTreeMap<&String, String> =
-        catalog.sources.iter().map(|(n, t)| Ok((n, text_of(t)?))).collect::<Result<_>>()?;
+    let mut sources: BTreeMap<&str, String> =
+        catalog.sources.iter().map(|(n, t)| Ok((n.as_str(), text_of(t)?))).collect::<Result<_>>()?;
+    if !catalog.drift.is_empty() {
+        sources.insert(DRIFT, serde_json::to_string(&catalog.drift).map_err(|e| damaged(&e.to_string()))?);
+    }
     serde_json::to_value(sources).map_err(|e| damaged(&e.to_string()))
 }
 
+/// Beside the sources, of which none has such a name.
+const DRIFT: &str = "#drift";
+
 /// The catalog that [`pins_to_json`] kept.
 pub fn pins_from_json(value: &Value) -> Result<Catalog> {
-    let sources: BTreeMap<String, String> = serde_json::from_value(value.clone()).map_err(|e| damaged(&e.to_string()))?;
+    let mut sources: BTreeMap<String, String> = serde_json::from_value(value.clone()).map_err(|e| damaged(&e.to_string()))?;
+    let drift = sources.remove(DRIFT).map_or(Ok(vec![]), |d| serde_json::from_str(&d)).map_err(|e| damaged(&e.to_string()))?;
     let sources = sources.iter().map(|(n, t)| Ok((n.clone(), table_of(t)?))).collect::<Result<HashMap<_, _>>>()?;
-    Ok(Catalog { sources, ..Catalog::default() })
+    Ok(Catalog { sources, drift, ..Catalog::default() })
 }
 
 pub(crate) fn damaged(why: &str) -> Error {
     Error::Internal { step: "resume".into(), message: format!("what an earlier attempt recorded cannot be read: {why}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attempt_hears_what_the_first_found_of_columns() {
+        let catalog = Catalog { drift: vec!["`x` of `y` is \"new\"".into()], ..Catalog::default() };
+        let kept = pins_to_json(&catalog).unwrap();
+        let back = pins_from_json(&serde_json::from_str(&kept.to_string()).unwrap()).unwrap();
+        assert_eq!((back.drift, back.sources.len()), (catalog.drift, 0));
+        assert_eq!(pins_to_json(&Catalog::default()).unwrap().to_string(), "{}");
+    }
 }

@@ -2,6 +2,7 @@
 //! table's rows itself: workers do, and return receipts.
 
 mod checks;
+mod confine;
 pub mod contract;
 mod damage;
 pub mod doctor;
@@ -10,6 +11,7 @@ pub mod error;
 pub mod files;
 mod foresee;
 mod identity;
+mod intervals;
 pub mod journal;
 pub mod load;
 pub mod meter;
@@ -19,6 +21,7 @@ mod panel;
 mod pin;
 pub mod progress;
 mod publish;
+mod published;
 mod quarantine;
 pub mod report;
 mod resume;
@@ -26,16 +29,19 @@ pub mod returned;
 mod rows;
 mod run;
 pub mod runner;
+mod schema_changes;
 mod solve;
 mod solved_wire;
 mod steps;
 mod trial;
 pub mod unit_test;
 
+pub use confine::confine;
 pub use error::Error;
 pub use foresee::{Foreseen, foresee};
 pub use journal::{Finished, Journal};
 pub use load::{Loaded, load};
+pub use schema_changes::{SchemaChange, schema_changes};
 pub use meter::{Meter, Reading, Tasks};
 pub use moves::{SegmentMoves, moves};
 pub use outputs::{OutputState, keep, outputs};

@@ -1,13 +1,13 @@
 //! From a path to a compiled pipeline: text → checked → pinned → compiled. Never runs anything.
 
 use crate::error::{Error, Result};
-use crate::pin;
+use crate::{checks, confine, pin};
 use chrono::{DateTime, NaiveTime, TimeZone, Utc};
 use std::path::Path;
 use strata_operators::pinned::PinnedTable;
 use strata_plan::{Catalog, Clock};
-use strata_spec::pipeline::{AsOf, Source};
-use strata_spec::{Diagnostic, Kind, Pipeline, Severity, SourceText};
+use strata_spec::pipeline::{AsOf, Entity, Source};
+use strata_spec::{Diagnostic, Kind, Lost, Pipeline, Severity, SourceText};
 
 /// A pipeline that can be compiled.
 pub struct Loaded {
@@ -55,6 +55,11 @@ pub async fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
 pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
     let checked = strata_spec::load(&source, &options.vars);
     let mut diagnostics = checked.diagnostics;
+    if let Some(draft) = &checked.draft {
+        let found = draft_errors(draft, checked.lost, options).await;
+        let more: Vec<Diagnostic> = found.into_iter().filter(|d| !is_said(d, &diagnostics, &source)).collect();
+        diagnostics.extend(more);
+    }
     let mut catalog = Catalog::default();
     let mut clock = Clock { as_of: DateTime::UNIX_EPOCH, timezone: chrono_tz::Tz::UTC };
     if let Some(pipeline) = &checked.pipeline {
@@ -65,8 +70,8 @@ pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
                 catalog.sources.insert(source.name.value.clone(), pinned.clone());
                 continue;
             }
-            if strata_spec::is_published_wave(&source.name.value) {
-                match wave(pipeline, source, &catalog).await {
+            if is_of_ours(source) {
+                match of_ours(pipeline, source, &catalog, clock).await {
                     Ok(Some(pinned)) => {
                         catalog.sources.insert(source.name.value.clone(), pinned);
                     }
@@ -89,26 +94,85 @@ pub async fn load_text(source: SourceText, options: &LoadOptions) -> Loaded {
             }
         }
     }
+    catalog.drift = match &options.pins {
+        Some(pins) => pins.drift.clone(),
+        None => checks::drifted(&diagnostics).collect(),
+    };
+    if let Some(pipeline) = &checked.pipeline {
+        diagnostics.extend(confine::outside(pipeline));
+    }
     diagnostics.sort_by_key(|d| d.span);
     Loaded { source, vars: options.vars.clone(), pipeline: checked.pipeline, catalog, clock, diagnostics }
 }
 
-/// A published wave of the panel; sources over waves come after all others. `None` if no source has the key.
-async fn wave(pipeline: &Pipeline, source: &Source, catalog: &Catalog) -> Result<Option<PinnedTable>, Box<Diagnostic>> {
-    if let Some(pinned) = pin::pin_wave(source).await? {
-        return Ok(Some(pinned));
+/// Whether an error marks the same place, or the line of an SQL text that was put together of what stands there.
+fn is_said(found: &Diagnostic, said: &[Diagnostic], source: &SourceText) -> bool {
+    let line = |d: &Diagnostic| source.line_column(d.span.start).0;
+    let syntax = found.code == strata_plan::codes::SQL_SYNTAX;
+    let touches = |d: &Diagnostic| d.span.start <= found.span.end && found.span.start <= d.span.end;
+    let errors = said.iter().filter(|d| d.severity == Severity::Error);
+    errors.into_iter().any(|d| touches(d) || syntax && line(d) == line(found))
+}
+
+/// What is wrong with the SQL of a file that could not be read whole. Files that are not as declared are looked at when it can.
+async fn draft_errors(draft: &Pipeline, mut lost: Lost, options: &LoadOptions) -> Vec<Diagnostic> {
+    let clock = clock_of(draft, options.as_of, strata_runtime::clock::now());
+    let mut catalog = Catalog::default();
+    for source in draft.sources.iter().filter(|s| !s.path.value.is_empty() && s.planned_format.is_none()) {
+        let unsaid = &mut vec![];
+        let pinned = match is_of_ours(source) {
+            true => of_ours(draft, source, &catalog, clock).await.ok().flatten(),
+            false => pin::pin(source, unsaid).await.ok().or_else(|| pin::unpinned(source)),
+        };
+        if let Some(pinned) = pinned {
+            catalog.sources.insert(source.name.value.clone(), pinned);
+        }
     }
-    let entity = pipeline.panel.as_ref().and_then(|p| pipeline.entity(&p.entity.value));
+    for source in draft.sources.iter().filter(|s| !catalog.sources.contains_key(&s.name.value)) {
+        lost.add(&source.name.value);
+    }
+    strata_plan::look_through(draft, lost, clock, catalog)
+}
+
+/// Whether a source stands for what an earlier run published.
+fn is_of_ours(source: &Source) -> bool {
+    strata_spec::is_published_wave(&source.name.value) || strata_spec::published_stages(&source.name.value).is_some()
+}
+
+/// What an earlier run published; such sources come after all others. `None` if no source has the key of the people.
+async fn of_ours(
+    pipeline: &Pipeline,
+    source: &Source,
+    catalog: &Catalog,
+    clock: Clock,
+) -> Result<Option<PinnedTable>, Box<Diagnostic>> {
+    match strata_spec::published_stages(&source.name.value).and_then(|name| pipeline.segmentation(name)) {
+        None => {
+            let entity = pipeline.panel.as_ref().and_then(|p| pipeline.entity(&p.entity.value));
+            let published = pin::pin_wave(source).await?;
+            Ok(published.or_else(|| nobody(pipeline, entity, catalog)))
+        }
+        Some(segmentation) => {
+            let entity = pipeline.entity(&segmentation.entity.value);
+            match nobody(pipeline, entity, catalog) {
+                Some(nobody) => pin::pin_stages(source, &segmentation.name.value, nobody, clock.as_of).await.map(Some),
+                None => Ok(None),
+            }
+        }
+    }
+}
+
+/// A table without people, with the key of the roster. `None` if no source has it.
+fn nobody(pipeline: &Pipeline, entity: Option<&Entity>, catalog: &Catalog) -> Option<PinnedTable> {
     // The roster may be a table: then its key is that of a source below it.
     let table = |key: &str| {
         let named = pipeline.sources.iter().filter_map(|s| catalog.sources.get(&s.name.value));
         named.into_iter().find_map(|t| pin::unpublished_wave(t, key))
     };
-    let found = entity.and_then(|e| {
+    entity.and_then(|e| {
         let roster = catalog.sources.get(&e.from.value).and_then(|t| pin::unpublished_wave(t, &e.key.value));
         roster.or_else(|| table(&e.key.value))
-    });
-    Ok(found)
+    })
 }
 
 /// Without files and without declared columns there is nothing to hold SQL against.

@@ -4,17 +4,13 @@
 use crate::error::{Error, Result};
 use crate::load::Loaded;
 use crate::outputs::{self, OutputTable};
+use crate::published;
 use crate::runner::Runner;
 use crate::solve::{integer, scalar};
 use crate::trial::Trial;
-use arrow::datatypes::{DataType, Field, Schema};
 use serde::Serialize;
 use std::path::Path;
-use std::str::FromStr;
-use std::sync::Arc;
-use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
 use strata_plan::{Moves, Node};
-use strata_publish::{Manifest, Version};
 use strata_spec::pipeline::Segmentation;
 
 /// Moves of one segmentation.
@@ -75,7 +71,9 @@ async fn of_segmentation(
         return Ok(out);
     };
     (out.run_id, out.as_of) = (Some(version.run_id.clone()), Some(version.as_of.clone()));
-    let published = published(table, version, &step).await?;
+    let manifest = table.table.manifest(version).await.map_err(|e| Error::of_publish(&step, e))?;
+    let published = published::table(&table.place.join(&version.folder), &manifest);
+    let published = published.map_err(|message| Error::Failed { step: step.clone(), message })?;
     let key = trial.compiled().pipeline().entity(&segmentation.entity.value).map(|e| e.key.value.clone()).unwrap_or_default();
     let column = segmentation.columns().first().map(|c| (*c).to_owned()).unwrap_or_default();
     if let Some(missing) = [key, column].iter().find(|c| published.schema.field_with_name(c).is_err()) {
@@ -103,36 +101,4 @@ async fn of_segmentation(
 
 fn shown(value: &datafusion::common::ScalarValue) -> String {
     if value.is_null() { Moves::NONE.to_owned() } else { value.to_string() }
-}
-
-/// The files of a version as a table.
-async fn published(table: &OutputTable, version: &Version, step: &str) -> Result<PinnedTable> {
-    let manifest: Manifest = table.table.manifest(version).await.map_err(|e| Error::of_publish(step, e))?;
-    let damaged = |message: String| Error::Failed { step: step.to_owned(), message };
-    let field = |c: &strata_publish::Column| match DataType::from_str(&c.data_type) {
-        Ok(kind) => Ok(Field::new(&c.name, kind, true)),
-        Err(e) => Err(damaged(format!("the manifest of `{}` names the type `{}`: {e}", table.name, c.data_type))),
-    };
-    let fields = manifest.schema.iter().map(field).collect::<Result<Vec<_>>>()?;
-    let place = table.place.join(&version.folder);
-    let files = manifest.files.iter().map(|f| PinnedFile {
-        path: place.path.clone().join(f.path.as_str()).to_string(),
-        size: f.bytes.max(0) as u64,
-        modified_us: 0,
-        etag: None,
-        rows: Some(f.rows.max(0) as u64),
-        hive_values: vec![],
-        columns: vec![],
-    });
-    // As it was written, whatever the pipeline says now.
-    let is_csv = manifest.files.first().is_some_and(|f| f.path.ends_with(".csv"));
-    let format = if is_csv { PinnedFormat::Csv } else { PinnedFormat::Parquet };
-    Ok(PinnedTable {
-        store: place.store_url.clone(),
-        format,
-        schema: Arc::new(Schema::new(fields)),
-        hive: 0,
-        files: files.collect(),
-        complete: vec![],
-    })
 }

@@ -4,7 +4,9 @@ mod drift;
 mod files;
 mod header;
 
+use crate::published;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono::{DateTime, Utc};
 use files::Found;
 use futures::{StreamExt, stream};
 use header::Header;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use strata_operators::pinned::{PinnedFormat, PinnedTable, hive_field};
 use strata_runtime::store;
 use strata_spec::pipeline::{ColumnContract, ColumnKind, ReadFormat, Source};
-use strata_spec::{Code, Diagnostic};
+use strata_spec::{Code, Diagnostic, PUBLISHED_AS_OF};
 
 /// No file matches.
 const NO_FILES: Code = strata_plan::codes::FILE_COLUMNS;
@@ -86,18 +88,62 @@ pub(crate) async fn pin_wave(source: &Source) -> Result<Option<PinnedTable>, Box
         Ok(table) => table.current().await,
         Err(e) => Err(e),
     };
-    let current = current.map_err(|e| wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel"))?;
+    let current =
+        current.map_err(|e| wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel"))?;
     let Some(version) = current else { return Ok(None) };
     let path = source.path.clone().map(|_| place.join(&version.folder).to_string());
     // What drifts between files of one run of ours is nobody's news.
     pin(&Source { path, ..source.clone() }, &mut vec![]).await.map(Some)
 }
 
+/// The published stages of a segmentation: those of the newest version of its table whose `as_of` is before `as_of`, with that beside each
+/// row; `nobody`, which has the key alone, with these columns, if there is none. Errors: a diagnostic at the segmentation's `state`.
+pub(crate) async fn pin_stages(
+    source: &Source,
+    column: &str,
+    nobody: PinnedTable,
+    as_of: DateTime<Utc>,
+) -> Result<PinnedTable, Box<Diagnostic>> {
+    let wrong = |message: String, help: &str| Box::new(Diagnostic::error(NO_FILES, source.path.span, message).help(help));
+    let unreadable = |e: strata_publish::Error| wrong(e.to_string(), "name the folder of an output with this segmentation");
+    let place = store::place(&source.path.value).map_err(|e| wrong(e.to_string(), e.help()))?;
+    let table = strata_publish::PublishedTable::open(place.store.clone(), place.path.clone()).await.map_err(unreadable)?;
+    let is_before = |v: &strata_publish::Version| DateTime::parse_from_rfc3339(&v.as_of).is_ok_and(|t| t < as_of);
+    let mut versions: Vec<_> = table.versions().await.map_err(unreadable)?.into_iter().filter(is_before).collect();
+    versions.sort_by_key(|v| (DateTime::parse_from_rfc3339(&v.as_of).ok(), v.seq));
+    let key = nobody.schema.field(0).clone();
+    for version in versions.iter().rev() {
+        let manifest = table.manifest(version).await.map_err(unreadable)?;
+        let pinned = published::table(&place.join(&version.folder), &manifest).map_err(|e| wrong(e, "publish the table anew"))?;
+        let kind = |name: &str| pinned.schema.field_with_name(name).map(|f| f.data_type().clone()).ok();
+        match (kind(key.name()), kind(column)) {
+            (Some(found), Some(DataType::Utf8)) if found == *key.data_type() => {
+                return Ok(published::with_text(pinned, PUBLISHED_AS_OF, &version.as_of));
+            }
+            (Some(found), Some(DataType::Utf8)) => {
+                let message = format!("`{}` was published as {found} and is {} now", key.name(), key.data_type());
+                return Err(wrong(message, "publish under another folder, and name that in `state` from then on"));
+            }
+            // Published before it had the segmentation.
+            _ => {}
+        }
+    }
+    let added = [Field::new(column, DataType::Utf8, true), Field::new(PUBLISHED_AS_OF, DataType::Utf8, true)];
+    Ok(PinnedTable { schema: Arc::new(Schema::new([vec![key], added.into()].concat())), ..nobody })
+}
+
 /// The table of a wave that is not published: no files, and only the key of the people.
 pub(crate) fn unpublished_wave(roster: &PinnedTable, key: &str) -> Option<PinnedTable> {
     let field = roster.schema.field_with_name(key).ok()?.clone();
     let schema = Arc::new(Schema::new(vec![field]));
-    Some(PinnedTable { store: roster.store.clone(), format: PinnedFormat::Parquet, schema, hive: 0, files: vec![], complete: vec![] })
+    Some(PinnedTable {
+        store: roster.store.clone(),
+        format: PinnedFormat::Parquet,
+        schema,
+        hive: 0,
+        files: vec![],
+        complete: vec![],
+    })
 }
 
 /// The files that an address names, as a source without a declaration. Errors: what is wrong, in words.
@@ -117,25 +163,8 @@ pub(crate) async fn pin_declared(address: &str, columns: &[(&str, ColumnKind)]) 
         on_fail: None,
     };
     let source = |format| Source {
-        name: name("files"),
-        format,
-        path: name(address),
-        mode: strata_spec::pipeline::Mode::Mutable,
-        time: None,
-        late_us: None,
-        learned_later: vec![],
-        key: vec![],
-        duplicates: None,
-        filter: None,
-        references: vec![],
-        derive: vec![],
         columns: columns.iter().map(column).collect(),
-        classes: vec![],
-        checks: vec![],
-        drift: None,
-        history: None,
-        licence: None,
-        planned_format: None,
+        ..Source::undeclared(name("files"), format, name(address))
     };
     let place = store::place(address).map_err(|e| format!("{e}\n  help: {}", e.help()))?;
     let is_csv = address.ends_with(".csv");

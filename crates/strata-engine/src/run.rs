@@ -12,9 +12,9 @@ use crate::progress::{Event, Progress};
 use crate::report::{RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
 use crate::runner::Runner;
 use crate::steps::{PlannedStep, planned_steps};
-use crate::{checks, damage, panel, rows, solve};
+use crate::{damage, panel, published, rows, solve};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::ScalarValue;
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::common;
 use futures::StreamExt;
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
+use strata_operators::pinned::{PinnedFormat, PinnedTable};
 use strata_operators::write::{WriteCompression, WriteFormat, WriteNode, WriteSpec};
 use strata_plan::{Compiled, Solved};
 use strata_publish::{Base, Manifest, Receipt, stored_schema};
@@ -88,6 +88,8 @@ pub(crate) struct Run<'a> {
     pub(crate) spilled: u64,
     pub(crate) shuffled: u64,
     pub(crate) written: Vec<(OutputTable, Base, Manifest)>,
+    /// Whether checks are asked: a look at a part of the pipeline asks none.
+    pub(crate) asks: bool,
 }
 
 /// Runs a loaded pipeline. The report is also given when the run fails, in the second place. Dropping the future stops the run; with a
@@ -139,7 +141,7 @@ async fn prepare_and_run(
     verdict(&loaded.diagnostics)?;
     let Some(pipeline) = &loaded.pipeline else { return Err(Error::Invalid(1)) };
     report.pipeline = pipeline.name.value.clone();
-    report.warnings.extend(checks::drifted(&loaded.diagnostics));
+    report.warnings.extend(loaded.catalog.drift.iter().cloned());
     let outcome = strata_plan::compile(pipeline, loaded.clock, loaded.catalog.clone());
     verdict(&outcome.diagnostics)?;
     let Some(compiled) = outcome.compiled else { return Err(Error::Invalid(1)) };
@@ -183,6 +185,7 @@ impl<'a> Run<'a> {
             spilled: 0,
             shuffled: 0,
             written: vec![],
+            asks: true,
         }
     }
 }
@@ -279,7 +282,8 @@ impl Run<'_> {
                 let plan = self.planned(&format!("table {name}"), self.compiled.table_plan(name))?;
                 let rows = self.materialise(&format!("table {name}"), &format!("table:{name}"), plan).await?;
                 self.check_table_key(name).await?;
-                Ok(format!("{rows} rows"))
+                let checked = self.check_table(&format!("table {name}"), name).await?;
+                Ok(format!("{rows} rows{checked}"))
             }
             PlannedStep::Attributes(entity) => self.attributes(entity).await,
             PlannedStep::Solve(name) => {
@@ -339,13 +343,17 @@ impl Run<'_> {
         plan: LogicalPlan,
         f: &mut (dyn FnMut(RecordBatch) -> Result<()> + Send),
     ) -> Result<()> {
-        let failed = |e| damage::of_plans(step, e, std::slice::from_ref(&plan));
-        let mut running = self.runner.start(step, plan.clone()).await.map_err(failed)?;
+        let plans = std::slice::from_ref(&plan);
+        let mut running = match self.runner.start(step, plan.clone()).await {
+            Ok(running) => running,
+            Err(e) => return Err(self.named(step, e, plans).await),
+        };
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         loop {
             tokio::select! {
                 batch = running.rows.next() => match batch {
-                    Some(batch) => f(batch.map_err(failed)?)?,
+                    Some(Ok(batch)) => f(batch)?,
+                    Some(Err(e)) => return Err(self.named(step, e, plans).await),
                     None => break,
                 },
                 _ = tick.tick() => {
@@ -360,14 +368,34 @@ impl Run<'_> {
 
     /// All rows of several small results, whose plans run beside one another where there is room.
     pub(crate) async fn collect_all(&mut self, step: &str, plans: Vec<LogicalPlan>) -> Result<Vec<Vec<RecordBatch>>> {
-        let failed = |e| damage::of_plans(step, e, &plans);
-        let running = try_join_all(plans.iter().cloned().map(|plan| self.runner.start(step, plan))).await.map_err(failed)?;
+        let running = match try_join_all(plans.iter().cloned().map(|plan| self.runner.start(step, plan))).await {
+            Ok(running) => running,
+            Err(e) => return Err(self.named(step, e, &plans).await),
+        };
         let (rows, meters): (Vec<_>, Vec<_>) = running.into_iter().map(|r| (r.rows, r.meter)).unzip();
-        let found = try_join_all(rows.into_iter().map(common::collect)).await.map_err(failed)?;
+        let found = match try_join_all(rows.into_iter().map(common::collect)).await {
+            Ok(found) => found,
+            Err(e) => return Err(self.named(step, e, &plans).await),
+        };
         for meter in meters {
             self.count(meter.as_ref()).await;
         }
         Ok(found)
+    }
+
+    /// What a failure of `plans` means; where a file is at fault and it is not said which, each is read by itself until one fails.
+    async fn named(&self, step: &str, error: DataFusionError, plans: &[LogicalPlan]) -> Error {
+        for (table, alone) in damage::suspects(&error, plans) {
+            let read = match self.runner.start(step, alone).await {
+                Ok(running) => common::collect(running.rows).await.map(|_| ()),
+                Err(e) => Err(e),
+            };
+            if let Err(found) = read {
+                let named = damage::of_file(step, &found, &table);
+                return named.unwrap_or_else(|| damage::of_plans(step, error, plans));
+            }
+        }
+        damage::of_plans(step, error, plans)
     }
 
     /// Adds what the operators of a finished plan have counted.
@@ -392,21 +420,12 @@ impl Run<'_> {
         };
         let receipts = self.write(step, plan, spec).await?;
         let rows: u64 = receipts.iter().map(|r| r.rows.max(0) as u64).sum();
-        let files = receipts.iter().map(|r| PinnedFile {
-            path: place.path.clone().join(r.path.as_str()).to_string(),
-            size: r.bytes.max(0) as u64,
-            modified_us: 0,
-            etag: None,
-            rows: Some(r.rows.max(0) as u64),
-            hive_values: vec![],
-            columns: vec![],
-        });
         let table = PinnedTable {
             store: place.store_url.clone(),
             format: PinnedFormat::Parquet,
             schema,
             hive: 0,
-            files: files.collect(),
+            files: published::files(&place, &receipts),
             complete: vec![],
         };
         self.made.push((name.to_owned(), table.clone()));

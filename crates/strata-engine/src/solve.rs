@@ -2,6 +2,7 @@
 
 use crate::edges;
 use crate::error::{Error, Result};
+use crate::intervals;
 use crate::progress::Event;
 use crate::report::ModelReport;
 use crate::run::Run;
@@ -26,6 +27,7 @@ pub(crate) async fn segmentation(run: &mut Run<'_>, name: &str) -> Result<String
     let Some(segmentation) = run.compiled.pipeline().segmentation(name).cloned() else { return Ok(String::new()) };
     match &segmentation.method {
         Method::KMeans(model) => k_means(run, &segmentation, model).await,
+        Method::Lifecycle(lifecycle) => intervals::solve(run, &segmentation, lifecycle).await,
         Method::Rfm(rfm) if *rfm.mode != RfmMode::Ntile => edges::rfm(run, &segmentation, rfm).await,
         _ => rankings(run, &segmentation).await,
     }

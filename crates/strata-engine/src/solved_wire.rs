@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use strata_plan::{Allocation, Boundary, Clusters, Factors, Solved};
+use strata_plan::{Allocation, Boundary, Clusters, Factors, Intervals, Solved};
 
 /// Names that are solved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     cuts: BTreeSet<String>,
     clusters: BTreeSet<String>,
+    intervals: BTreeSet<String>,
     allocations: BTreeSet<String>,
     factors: BTreeSet<String>,
 }
@@ -24,6 +25,7 @@ impl Names {
         Self {
             cuts: solved.cuts.keys().cloned().collect(),
             clusters: solved.clusters.keys().cloned().collect(),
+            intervals: solved.intervals.keys().cloned().collect(),
             allocations: solved.allocations.keys().cloned().collect(),
             factors: solved.factors.keys().cloned().collect(),
         }
@@ -35,6 +37,7 @@ impl Names {
 struct Wire {
     cuts: BTreeMap<String, Vec<(String, Option<String>)>>,
     clusters: BTreeMap<String, [Vec<String>; 3]>,
+    intervals: BTreeMap<String, (Option<String>, Vec<(String, String)>)>,
     allocations: BTreeMap<String, Vec<(Vec<String>, [u64; 4], [String; 2])>>,
     factors: BTreeMap<String, Vec<(Vec<String>, String)>>,
 }
@@ -48,6 +51,10 @@ pub(crate) fn added(solved: &Solved, before: &Names) -> Result<Value> {
     }
     for (name, c) in solved.clusters.iter().filter(|(n, _)| !before.clusters.contains(*n)) {
         wire.clusters.insert(name.clone(), [bits(&c.means), bits(&c.deviations), bits(&c.centroids)]);
+    }
+    for (name, i) in solved.intervals.iter().filter(|(n, _)| !before.intervals.contains(*n)) {
+        let cohorts = i.cohorts.iter().map(|(cohort, mean)| (cohort.clone(), bit(*mean)));
+        wire.intervals.insert(name.clone(), (i.everybody.map(bit), cohorts.collect()));
     }
     for (name, all) in solved.allocations.iter().filter(|(n, _)| !before.allocations.contains(*n)) {
         let all = all.iter().map(|a| {
@@ -73,6 +80,10 @@ pub(crate) fn restore(value: &Value, solved: &mut Solved) -> Result<()> {
     for (name, [means, deviations, centroids]) in wire.clusters {
         let clusters = Clusters { means: floats(&means)?, deviations: floats(&deviations)?, centroids: floats(&centroids)? };
         solved.clusters.insert(name, clusters);
+    }
+    for (name, (everybody, cohorts)) in wire.intervals {
+        let cohorts = cohorts.into_iter().map(|(cohort, mean)| Ok((cohort, float(&mean)?))).collect::<Result<_>>()?;
+        solved.intervals.insert(name, Intervals { everybody: everybody.as_deref().map(float).transpose()?, cohorts });
     }
     for (name, all) in wire.allocations {
         let all = all.iter().map(|(s, [eligible, drawn, reserve, wanted], [scale, certain_from])| {
@@ -171,6 +182,9 @@ mod tests {
                 certain_from: f64::INFINITY,
             }],
         );
+        let means = Intervals { everybody: Some(0.1 + 0.2), cohorts: vec![("a \" b".into(), 1.0 / 3.0)] };
+        solved.intervals.insert("l".into(), means);
+        solved.intervals.insert("nobody".into(), Intervals::default());
         solved.factors.insert("w".into(), vec![Factors { cell: stratum, factor: 1.0 / 3.0 }]);
         let value = added(&solved, &Names::default()).unwrap();
         let mut back = Solved::default();
@@ -178,6 +192,7 @@ mod tests {
         assert_eq!(format!("{:?}", back.cuts), format!("{:?}", solved.cuts));
         assert_eq!(back.allocations, solved.allocations);
         assert_eq!(back.factors, solved.factors);
+        assert_eq!(back.intervals, solved.intervals);
         let bits_of =
             |c: &Clusters| c.means.iter().chain(&c.deviations).chain(&c.centroids).map(|f| f.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits_of(&back.clusters["k"]), bits_of(&solved.clusters["k"]));

@@ -88,7 +88,7 @@ pub fn planned_steps(compiled: &Compiled) -> Vec<PlannedStep> {
 fn is_solved(method: &Method) -> bool {
     match method {
         Method::Rfm(rfm) => !matches!(*rfm.mode, RfmMode::Fixed(_)),
-        Method::KMeans(_) | Method::Quantile { .. } => true,
+        Method::KMeans(_) | Method::Quantile { .. } | Method::Lifecycle(_) => true,
         Method::Rules { .. } | Method::Flag | Method::By { .. } => false,
     }
 }

@@ -49,12 +49,27 @@ impl<'a> Trial<'a> {
         let progress: &dyn Progress = &SILENT;
         let around = Around { runner, progress, source: &loaded.source, journal: &UNKEPT };
         let report = RunReport { attempt: 1, ..RunReport::default() };
-        Ok(Self { run: Run::begin(compiled, around, work, report), done: vec![] })
+        let mut run = Run::begin(compiled, around, work, report);
+        run.asks = false;
+        Ok(Self { run, done: vec![] })
     }
 
     /// What was compiled.
     pub fn compiled(&self) -> &Compiled<'a> {
         &self.run.compiled
+    }
+
+    /// What a run would say of the rows that were read so far, and whose checks were not asked.
+    pub fn notes(&self) -> Vec<String> {
+        let pipeline = self.compiled().pipeline();
+        let of_sources = pipeline.sources.iter().map(|s| &s.name.value).filter(|s| !self.compiled().table_checks(s).is_empty());
+        let of_tables = pipeline.tables.iter().filter(|t| !t.checks.is_empty()).map(|t| &t.name.value);
+        let unasked: Vec<String> = of_sources.chain(of_tables).map(|n| format!("`{n}`")).collect();
+        let mut out = self.run.failing_rows();
+        if !unasked.is_empty() {
+            out.push(format!("checks of all rows together were not asked, a run asks them: {}", unasked.join(", ")));
+        }
+        out
     }
 
     /// What was solved so far.

@@ -9,8 +9,10 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
+use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 use parquet::arrow::ArrowWriter;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +60,7 @@ pub async fn run(loaded: &Loaded, test: &UnitTest, runner: &dyn Runner, work: &P
     let names: BTreeSet<String> = stands_under.values().cloned().collect();
     let node = Node::Columns { entity: test.entity.value.clone(), names: names.into_iter().collect() };
     let (_, batches) = trial.rows(&node).await?;
-    let table = Table { key, batches, stands_under };
+    let table = Table { key, batches, stands_under, zone: pipeline.timezone };
     match &test.expect {
         Expect::One(row) => table.compare_one(row),
         Expect::ByKey(rows) => table.compare(rows),
@@ -90,7 +92,8 @@ fn given(loaded: &Loaded, pipeline: &Pipeline, test: &UnitTest, work: &Path) -> 
         let fields = known.schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         check_columns(loaded, &schema, name, &rows)?;
-        let arrays = schema.fields().iter().map(|f| column(loaded, f, &rows)).collect::<Result<Vec<_>>>()?;
+        let zone = pipeline.timezone;
+        let arrays = schema.fields().iter().map(|f| column(loaded, f, &rows, zone)).collect::<Result<Vec<_>>>()?;
         let failed = |message: String| Error::Failed { step: format!("given {name}"), message };
         let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(|e| failed(e.to_string()))?;
         let path = work.join(format!("{name}.parquet"));
@@ -132,10 +135,11 @@ fn check_columns(loaded: &Loaded, schema: &Schema, source: &str, rows: &[&Row]) 
     Ok(())
 }
 
-fn column(loaded: &Loaded, field: &Field, rows: &[&Row]) -> Result<ArrayRef> {
+fn column(loaded: &Loaded, field: &Field, rows: &[&Row], zone: Tz) -> Result<ArrayRef> {
     let cell_of = |row: &Row| row.cells.iter().find(|c| c.column.value == *field.name()).cloned();
     let cells: Vec<Option<Cell>> = rows.iter().map(|r| cell_of(r)).collect();
-    let texts: StringArray = cells.iter().map(|c| c.as_ref().and_then(|c| c.text.clone())).collect();
+    let written = |c: &Cell| c.text.as_ref().map(|text| in_utc(text, field.data_type(), zone).into_owned());
+    let texts: StringArray = cells.iter().map(|c| c.as_ref().and_then(written)).collect();
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     if let Ok(array) = cast_with_options(&texts, field.data_type(), &strict) {
         return Ok(array);
@@ -143,7 +147,7 @@ fn column(loaded: &Loaded, field: &Field, rows: &[&Row]) -> Result<ArrayRef> {
     // Which one does not fit.
     for cell in cells.iter().flatten() {
         if let Some(text) = &cell.text
-            && value(text, field.data_type()).is_none()
+            && value(text, field.data_type(), zone).is_none()
         {
             return Err(Error::Failed {
                 step: loaded.source.place(cell.span),
@@ -165,10 +169,16 @@ fn write(path: &Path, batch: &RecordBatch) -> std::result::Result<u64, String> {
     std::fs::metadata(path).map(|m| m.len()).map_err(|e| e.to_string())
 }
 
+/// A written time of the pipeline's zone as the engine reads it; other values as they are.
+fn in_utc<'a>(text: &'a str, kind: &DataType, zone: Tz) -> Cow<'a, str> {
+    let instant = matches!(kind, DataType::Timestamp(..)).then(|| strata_spec::instant(text.trim(), zone)).flatten();
+    instant.map_or(Cow::Borrowed(text), |t| Cow::Owned(t.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()))
+}
+
 /// A written value as a value of that type.
-fn value(text: &str, kind: &DataType) -> Option<ScalarValue> {
+fn value(text: &str, kind: &DataType, zone: Tz) -> Option<ScalarValue> {
     let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let array = cast_with_options(&StringArray::from(vec![text]), kind, &strict).ok()?;
+    let array = cast_with_options(&StringArray::from(vec![in_utc(text, kind, zone).as_ref()]), kind, &strict).ok()?;
     ScalarValue::try_from_array(&array, 0).ok().filter(|v| !v.is_null())
 }
 
@@ -190,6 +200,8 @@ struct Table<'a> {
     batches: Vec<RecordBatch>,
     /// The column of each expected name.
     stands_under: BTreeMap<String, String>,
+    /// Of written times.
+    zone: Tz,
 }
 
 impl Table<'_> {
@@ -237,7 +249,7 @@ impl Table<'_> {
     fn find(&self, key: &str) -> Result<Option<(&RecordBatch, usize)>> {
         for batch in &self.batches {
             let Some(column) = batch.column_by_name(self.key) else { continue };
-            let Some(wanted) = value(key, column.data_type()) else { continue };
+            let Some(wanted) = value(key, column.data_type(), self.zone) else { continue };
             for row in 0..batch.num_rows() {
                 if scalar(column, row)? == wanted {
                     return Ok(Some((batch, row)));
@@ -253,9 +265,9 @@ impl Table<'_> {
             let column = batch.column_by_name(self.stands_under.get(name).map_or(name, String::as_str));
             let Some(column) = column else { return Err(lost(&format!("`{name}` was expected and not made"))) };
             let got = scalar(column, at)?;
-            if !same(cell, &got) {
+            if !same(cell, &got, self.zone) {
                 let expected = cell.text.clone().unwrap_or_else(|| "null".into());
-                let fits = cell.text.as_ref().is_none_or(|t| value(t, column.data_type()).is_some());
+                let fits = cell.text.as_ref().is_none_or(|t| value(t, column.data_type(), self.zone).is_some());
                 let expected = if fits { expected } else { format!("{expected}, which is not {}", kind(column.data_type())) };
                 let got = if got.is_null() { "null".into() } else { plain(&got) };
                 out.push(Mismatch { span: cell.span, what: format!("{name}{whose}"), expected, got });
@@ -280,7 +292,7 @@ fn plain(value: &ScalarValue) -> String {
     text.unwrap_or_else(|| value.to_string())
 }
 
-fn same(cell: &Cell, got: &ScalarValue) -> bool {
+fn same(cell: &Cell, got: &ScalarValue, zone: Tz) -> bool {
     let Some(text) = &cell.text else { return got.is_null() };
     if got.is_null() {
         return false;
@@ -289,7 +301,7 @@ fn same(cell: &Cell, got: &ScalarValue) -> bool {
         ScalarValue::Float64(Some(x)) => {
             text.parse::<f64>().is_ok_and(|y| (x - y).abs() <= SAME * x.abs().max(y.abs()) || *x == y)
         }
-        _ => value(text, &got.data_type()).is_some_and(|v| v == *got),
+        _ => value(text, &got.data_type(), zone).is_some_and(|v| v == *got),
     }
 }
 
@@ -313,12 +325,24 @@ mod tests {
             (Some("10"), ScalarValue::Utf8(Some("10".into())), true),
             (Some("ten"), ScalarValue::Int64(Some(10)), false),
             (Some("true"), ScalarValue::Boolean(Some(true)), true),
-            (Some("2026-01-05"), day, true),
+            (Some("2026-01-05"), day.clone(), true),
+            (Some("2026-01-05T01:00:00+01:00"), day.clone(), true),
+            (Some("2026-01-05T00:00:01"), day, false),
             (None, ScalarValue::Int64(None), true),
             (None, ScalarValue::Int64(Some(0)), false),
             (Some("0"), ScalarValue::Int64(None), false),
         ] {
-            assert_eq!(same(&cell(text), &got), expected, "{text:?} {got:?}");
+            assert_eq!(same(&cell(text), &got, Tz::UTC), expected, "{text:?} {got:?}");
         }
+    }
+
+    #[test]
+    fn times_without_an_offset_are_of_the_zone() {
+        let ten = ScalarValue::TimestampMicrosecond(Some(1_767_607_200_000_000), None);
+        let written = |text| same(&cell(Some(text)), &ten, Tz::America__New_York);
+        assert!(written("2026-01-05T05:00:00") && written("2026-01-05 05:00") && written("2026-01-05T10:00:00Z"));
+        assert!(!written("2026-01-05T10:00:00"));
+        let day = ScalarValue::Date32(Some(20_458));
+        assert!(same(&cell(Some("2026-01-05")), &day, Tz::America__New_York), "a day is the same everywhere");
     }
 }

@@ -42,7 +42,11 @@ impl Relations {
 pub(crate) fn relations(planner: &mut Planner, pipeline: &Pipeline, catalog: &Catalog) -> Relations {
     let mut out = Relations { plans: vec![], rules: HashMap::new() };
     for source in &pipeline.sources {
-        let Some(pinned) = catalog.sources.get(&source.name.value) else { continue };
+        let Some(pinned) = catalog.sources.get(&source.name.value) else {
+            planner.lose(&source.name.value);
+            source.references.iter().for_each(|r| planner.lose(&r.alias.value));
+            continue;
+        };
         let raw = sources::raw_schema(pinned);
         planner.names.add(&format!("{RAW}{}", source.name.value), raw.clone());
         planner.names.add(&source.name.value, raw);
@@ -81,16 +85,20 @@ fn plan_tables(planner: &mut Planner, pipeline: &Pipeline, out: &mut Relations) 
     let nodes: Vec<_> = pipeline
         .tables
         .iter()
-        .map(|t| (t.name.value.clone(), sql::words(&t.sql).intersection(&names).cloned().collect(), t.name.span))
+        .map(|t| (t.name.value.clone(), sql::relations(&t.sql).intersection(&names).cloned().collect(), t.name.span))
         .map(|(n, d, s): (String, BTreeSet<String>, _)| (n.clone(), d.into_iter().collect(), s))
         .collect();
     for i in program::ordered(planner, &nodes, "tables") {
         let table = &pipeline.tables[i];
-        let Some(plan) = planner.query(&table.sql) else { continue };
-        let Some(plan) = storable(plan).map_err(|e| planner.report(expr::explain(&table.sql, &e))).ok() else { continue };
+        let plan = planner.query(&table.sql);
+        let stored = plan.and_then(|plan| storable(plan).map_err(|e| planner.report(expr::explain(&table.sql, &e))).ok());
+        let Some(plan) = stored else {
+            planner.lose(&table.name.value);
+            continue;
+        };
         let schema = std::sync::Arc::new(plan.schema().as_arrow().clone());
         for column in table.key.iter().chain(&table.time) {
-            if schema.field_with_name(&column.value).is_err() {
+            if schema.field_with_name(&column.value).is_err() && !planner.is_lost(&column.value) && !column.value.is_empty() {
                 let all: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
                 planner.report(
                     Diagnostic::error(
@@ -133,7 +141,7 @@ fn storable(plan: LogicalPlan) -> Result<LogicalPlan> {
 pub(crate) struct EntityPass {
     /// Rows: the entity key, every attribute, and the hidden columns.
     pub(crate) result: LogicalPlan,
-    /// Attributes in the order they were declared.
+    /// Attributes in the order they were declared; not those that could not be made, which are reported.
     pub(crate) attributes: Vec<String>,
 }
 
@@ -165,6 +173,8 @@ pub(crate) fn pass(
                 match aggregate_block(planner, pipeline, relations, entity, block, i, joined.clone()) {
                     Some((next, made)) => {
                         joined = next;
+                        let is_made = |c: &str| made.iter().any(|(name, _)| name == c);
+                        missing.extend(block.columns.iter().filter(|c| !is_made(c.name.as_str())).map(|c| c.name.value.clone()));
                         values.extend(made.into_iter().map(|(name, expr)| Value::Made(name, expr)));
                     }
                     None => missing.extend(block.columns.iter().map(|c| c.name.value.clone())),
@@ -172,7 +182,10 @@ pub(crate) fn pass(
             }
         }
     }
-    let plan = evaluate(planner, entity, joined, &values, &declared, &missing)?;
+    let plan = evaluate(planner, entity, joined, &values, &declared, &mut missing)?;
+    // What uses them is passed over, what does not is looked at.
+    missing.iter().for_each(|m| planner.lose(m));
+    declared.retain(|d| !missing.contains(d));
     let plan = finish(planner, pipeline, entity, plan, &declared, extra)?;
     Some(EntityPass { result: plan, attributes: declared })
 }
@@ -197,17 +210,29 @@ fn roster(planner: &Planner, relations: &Relations, entity: &Entity) -> Option<L
     let key = &entity.key;
     match plan.schema().qualified_field_from_column(&Column::new(Some(TableReference::bare(from.as_str())), &key.value)) {
         Ok(_) => Some(plan),
+        Err(_) if planner.is_lost(&key.value) || key.value.is_empty() => None,
         Err(_) => {
             planner.report(
-                Diagnostic::error(codes::NO_ENTITY_KEY, key.span, format!("`{from}` has no column `{}`", key.value))
-                    .help("`key` names the roster's column that identifies one entity"),
+                Diagnostic::error(codes::NO_ENTITY_KEY, key.span, format!("`{from}` has no column `{}`", key.value)).help(
+                    near_column(&plan, from, &key.value).map_or_else(
+                        || "`key` names the roster's column that identifies one entity".to_owned(),
+                        |near| format!("did you mean `{near}`? `key` names the roster's column that identifies one entity"),
+                    ),
+                ),
             );
             None
         }
     }
 }
 
-/// Joins a block's aggregates to the roster; gives the attributes as expressions over the joined row.
+/// The column of a relation that a name is nearest to.
+fn near_column(plan: &LogicalPlan, relation: &str, name: &str) -> Option<String> {
+    let own = plan.schema().iter().filter(|(q, _)| q.is_some_and(|q| q.table() == relation));
+    let names: Vec<&str> = own.map(|(_, f)| f.name().as_str()).collect();
+    strata_spec::diagnostic::did_you_mean(name, names.iter().copied()).map(str::to_owned)
+}
+
+/// Joins a block's aggregates to the roster; gives the attributes that are right as expressions over the joined row. `None` if none is.
 fn aggregate_block(
     planner: &Planner,
     pipeline: &Pipeline,
@@ -218,6 +243,11 @@ fn aggregate_block(
     roster: LogicalPlan,
 ) -> Option<(LogicalPlan, Vec<(String, Expr)>)> {
     let from = &block.from.value;
+    if from.is_empty() || planner.names.schema(from).is_none() && planner.is_lost(from) {
+        // What can be said without it.
+        block.columns.iter().for_each(|c| drop(planner.read(&c.sql, parse::expr)));
+        return None;
+    }
     let input = block_input(planner, pipeline, relations, from)
         .map_err(|e| planner.report(crate::internal(block.from.span, &e)))
         .ok()??;
@@ -225,6 +255,9 @@ fn aggregate_block(
     let scope = Scope::of(&schema, Some(from));
     let key = Column::new(Some(TableReference::bare(from.as_str())), &entity.key.value);
     if schema.index_of_column(&key).is_err() {
+        if planner.is_lost(&entity.key.value) || entity.key.value.is_empty() {
+            return None;
+        }
         planner.report(
             Diagnostic::error(
                 codes::NO_ENTITY_KEY,
@@ -236,19 +269,16 @@ fn aggregate_block(
         return None;
     }
     let filtered = match &block.filter {
-        None => input,
-        Some(sql) => {
-            let filter = planner.expr(sql, &schema, &scope, Grain::Row)?;
-            built(planner, sql, LogicalPlanBuilder::from(input).filter(filter))?
-        }
+        None => Some(input),
+        Some(sql) => planner
+            .expr(sql, &schema, &scope, Grain::Row)
+            .and_then(|filter| built(planner, sql, LogicalPlanBuilder::from(input).filter(filter))),
     };
     let (table_key, time) = key_and_time(pipeline, from);
     let mut made: Vec<(Expr, String, bool)> = vec![];
     let mut columns = vec![];
-    let mut failed = false;
     for column in &block.columns {
         let Some(expr) = planner.keyed_expr(&column.sql, &schema, &scope, Grain::Aggregate, table_key.as_deref()) else {
-            failed = true;
             continue;
         };
         let window = match &column.window {
@@ -264,21 +294,20 @@ fn aggregate_block(
                     let lost =
                         datafusion::common::DataFusionError::Internal(format!("`{from}` has no `time`, so it has no windows"));
                     planner.report(crate::internal(window.span, &lost));
-                    failed = true;
                     continue;
                 }
             },
         };
         columns.push((column.name.value.clone(), collect_aggregates(expr, window, index, &mut made)));
     }
-    if failed {
+    if columns.is_empty() {
         return None;
     }
     let at = block.columns.first().map(|c| &c.sql)?;
     let right_key = format!("#{index}.key");
     let group = [Expr::Column(key).alias(&right_key)];
     let aggregates = made.iter().map(|(e, name, _)| e.clone().alias(name));
-    let right = built(planner, at, LogicalPlanBuilder::from(filtered).aggregate(group, aggregates.collect::<Vec<_>>()))?;
+    let right = built(planner, at, LogicalPlanBuilder::from(filtered?).aggregate(group, aggregates.collect::<Vec<_>>()))?;
     let on = qualified_column(&entity.from.value, &entity.key.value).eq(ident(&right_key));
     let joined = built(planner, at, LogicalPlanBuilder::from(roster).join_on(right, JoinType::Left, [on]))?;
     Some((joined, columns))
@@ -347,18 +376,20 @@ fn evaluate(
     joined: LogicalPlan,
     values: &[Value],
     declared: &[String],
-    missing: &BTreeSet<String>,
+    missing: &mut BTreeSet<String>,
 ) -> Option<LogicalPlan> {
     let all: BTreeSet<String> = declared.iter().cloned().collect();
-    let mut failed = false;
     let nodes: Vec<(String, BTreeSet<String>, strata_spec::Span)> = values
         .iter()
         .map(|v| match v {
             Value::Made(name, _) => (name.clone(), BTreeSet::new(), strata_spec::Span::default()),
             Value::Row(row) => {
-                let uses = uses(planner, &row.value, &all, &mut failed);
+                let uses = uses(planner, &row.value, &all).unwrap_or_else(|| {
+                    missing.insert(row.name.value.clone());
+                    BTreeSet::new()
+                });
                 if uses.contains(&row.name.value) {
-                    failed = true;
+                    missing.insert(row.name.value.clone());
                     planner.report(
                         Diagnostic::error(
                             codes::SELF_REFERENCE,
@@ -373,18 +404,15 @@ fn evaluate(
             }
         })
         .collect();
-    if failed {
-        return None;
-    }
     let order = program::ordered(planner, &nodes, "attributes");
-    // What depends on something that is wrong is not wrong itself: nothing is said of it.
-    let mut missing = missing.clone();
-    failed |= order.len() < nodes.len() || !missing.is_empty();
+    // Those of a circle, and what hangs on it.
+    missing.extend((0..nodes.len()).filter(|i| !order.contains(i)).map(|i| nodes[i].0.clone()));
     let mut plan = joined;
     let mut level: Vec<Expr> = vec![];
     let mut in_level: BTreeSet<String> = BTreeSet::new();
     for i in order {
-        if nodes[i].1.iter().any(|d| missing.contains(d)) {
+        // What depends on something that is wrong is not wrong itself: nothing is said of it.
+        if missing.contains(&nodes[i].0) || nodes[i].1.iter().any(|d| missing.contains(d)) {
             missing.insert(nodes[i].0.clone());
             continue;
         }
@@ -407,27 +435,23 @@ fn evaluate(
                 in_level.insert(name.clone());
             }
             None => {
-                failed = true;
                 missing.insert(name.clone());
             }
         }
     }
-    let plan = with_columns(planner, plan, level)?;
-    (!failed).then_some(plan)
+    with_columns(planner, plan, level)
 }
 
-/// Attributes that a row value names bare.
-fn uses(planner: &Planner, value: &RowValue, all: &BTreeSet<String>, failed: &mut bool) -> BTreeSet<String> {
-    let mut out = BTreeSet::new();
+/// Attributes that a row value names bare; `None` if it cannot be read, which is reported.
+fn uses(planner: &Planner, value: &RowValue, all: &BTreeSet<String>) -> Option<BTreeSet<String>> {
+    let mut out = Some(BTreeSet::new());
     for sql in texts(value) {
-        match parse::expr(sql) {
-            Ok(tree) => {
-                out.extend(sql::names_in(&tree).into_iter().filter(|(q, n)| q.is_none() && all.contains(n)).map(|(_, n)| n))
+        match planner.read(sql, parse::expr) {
+            Some(tree) => {
+                let named = sql::names_in(&tree).into_iter().filter(|(q, n)| q.is_none() && all.contains(n));
+                out.iter_mut().for_each(|o| o.extend(named.clone().map(|(_, n)| n)));
             }
-            Err(d) => {
-                *failed = true;
-                planner.report(d);
-            }
+            None => out = None,
         }
     }
     out
@@ -452,12 +476,17 @@ pub(crate) fn row_value(planner: &Planner, value: &RowValue, schema: &DFSchema, 
 pub(crate) fn rules_expr(planner: &Planner, rules: &[Rule], schema: &DFSchema, scope: &Scope) -> Option<Expr> {
     let mut branches = vec![];
     let mut otherwise = None;
+    let mut failed = false;
     for rule in rules {
         let label = lit(rule.label.value.as_str());
-        match &rule.when {
-            Some(sql) => branches.push((planner.expr(sql, schema, scope, Grain::Row)?, label)),
+        match rule.when.as_ref().map(|sql| planner.expr(sql, schema, scope, Grain::Row)) {
+            Some(Some(when)) => branches.push((when, label)),
+            Some(None) => failed = true,
             None => otherwise = Some(label),
         }
+    }
+    if failed {
+        return None;
     }
     let mut branches = branches.into_iter();
     let Some((condition, label)) = branches.next() else { return otherwise };

@@ -22,6 +22,8 @@ pub struct Catalog {
     pub work: HashMap<String, PinnedTable>,
     /// (source, entity key): all rows of the source's duplicate key are known to have one entity key.
     pub owned: HashSet<(String, String)>,
+    /// What pinning said of columns that are not as declared and are let pass: kept with the pins, so that every attempt says it.
+    pub drift: Vec<String>,
     /// Cuts that were published, by `<segmentation>@<name>`.
     pub kept: BTreeMap<String, KeptCuts>,
 }

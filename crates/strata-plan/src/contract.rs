@@ -2,6 +2,7 @@
 
 use crate::attributes::collect_aggregates;
 use crate::catalog::Catalog;
+use crate::clock::Clock;
 use crate::codes;
 use crate::expr::{Grain, Planner};
 use crate::parse;
@@ -72,6 +73,8 @@ pub enum Asks {
     Rows(Volume),
     /// Whether the condition holds: `Boolean`; null holds. Its text.
     Holds(String),
+    /// How many rows fail: `Int64`, 0 is right. Why they do.
+    Fails(String),
 }
 
 impl Contract {
@@ -112,11 +115,11 @@ impl Contract {
     }
 }
 
-fn key_name(lookup: usize, column: usize) -> String {
+pub(crate) fn key_name(lookup: usize, column: usize) -> String {
     format!("#key:{lookup}:{column}")
 }
 
-fn mark_name(lookup: usize) -> String {
+pub(crate) fn mark_name(lookup: usize) -> String {
     format!("#known:{lookup}")
 }
 
@@ -192,10 +195,10 @@ impl Maker<'_> {
 
     fn check(&self, check: &Check, contract: &mut Contract) -> Option<()> {
         let (holds, reason) = match &check.rule {
-            CheckRule::Sql(sql) if self.aggregates(sql) => return self.aggregate(check, sql, contract),
+            CheckRule::Sql(sql) if aggregates(self.planner, sql) => return self.aggregate(check, sql, contract),
             CheckRule::Sql(sql) => {
                 let expr = self.planner.expr(sql, &self.schema, &self.scope, Grain::Row)?;
-                self.must_be_condition(sql, &expr)?;
+                must_be_condition(self.planner, &self.schema, sql, &expr)?;
                 (expr.is_not_false(), format!("`{}` is false", one_line(&sql.text)))
             }
             CheckRule::NotNull(columns) => {
@@ -216,82 +219,43 @@ impl Maker<'_> {
                 )
             }
             CheckRule::References { columns, source } => self.references(check, columns, source, contract)?,
+            CheckRule::Unique(columns) if check.on_fail.value == OnFail::Quarantine => self.repeated(check, columns, contract)?,
             CheckRule::Unique(_) | CheckRule::Freshness(_) | CheckRule::Volume(_) => return self.table(check, contract),
         };
         contract.rules.push(rule(label(check), holds, check.on_fail.value, &check.empties, reason));
         Some(())
     }
 
-    fn must_be_condition(&self, sql: &Sql, expr: &Expr) -> Option<()> {
-        match expr.get_type(&self.schema) {
-            Ok(DataType::Boolean | DataType::Null) => Some(()),
-            found => {
-                let kind = found.map_or_else(|e| e.strip_backtrace(), |t| t.to_string());
-                let message = format!("a check is true or false, and this is {kind}");
-                self.planner.report(Diagnostic::error(codes::TYPE, sql.span, message).help("write a condition: `amount > 0`"));
-                None
-            }
-        }
-    }
-
-    /// A day without quotes is a subtraction, and a number is some day.
-    fn must_be_time(&self, column: &Name, sql: &Sql, value: &Expr, limit: &Expr) -> Option<()> {
-        let kind = |e: &Expr| e.get_type(&self.schema).ok();
-        let is_time = kind(value).is_some_and(|t| t.is_temporal());
-        if !is_time || !kind(limit).is_some_and(|t| t.is_numeric()) {
-            return Some(());
-        }
-        let message = format!("`{}` is a time, and `{}` is a number", column.value, one_line(&sql.text));
-        self.planner.report(Diagnostic::error(codes::TYPE, sql.span, message).help("write a day as `date '2020-01-31'`"));
-        None
-    }
-
     fn range(&self, column: &Name, min: Option<&Sql>, max: Option<&Sql>) -> Option<(Expr, String)> {
-        let mut holds: Option<Expr> = None;
-        let mut said = vec![];
-        for (bound, least) in [(min, true), (max, false)] {
-            let Some(sql) = bound else { continue };
-            let limit = self.planner.expr(sql, &self.schema, &self.scope, Grain::Row)?;
-            let value = self.own(&column.value);
-            self.must_be_time(column, sql, &value, &limit)?;
-            let within = if least { value.gt_eq(limit) } else { value.lt_eq(limit) };
-            if let Err(e) = within.get_type(&self.schema) {
-                self.planner.report(crate::expr::explain(sql, &e));
-                return None;
-            }
-            said.push(format!("{} than {}", if least { "less" } else { "more" }, one_line(&sql.text)));
-            holds = Some(match holds {
-                Some(other) => other.and(within),
-                None => within,
-            });
-        }
-        Some((holds?.is_not_false(), format!("`{}` is {}", column.value, said.join(" or "))))
+        let of = Ranged { planner: self.planner, schema: &self.schema, scope: &self.scope, value: self.own(&column.value) };
+        of.within(column, min, max)
     }
 
     /// Looks the columns up among the keys of another source: those of its rows that are known by `as_of` and pass its `where`.
     fn references(&self, check: &Check, columns: &[Name], other: &Name, contract: &mut Contract) -> Option<(Expr, String)> {
-        let source = self.pipeline.source(&other.value)?;
-        let pinned = self.catalog.sources.get(&other.value)?;
         let index = contract.lookups.len();
-        let schema = qualified(&other.value, &raw_schema(pinned))?;
-        let keys: Vec<String> = source.key.iter().map(|k| k.value.clone()).collect();
-        if keys.iter().any(|k| pinned.schema.field_with_name(k).is_err()) {
-            // Said where the other source is looked at.
-            return None;
-        }
-        let rows = Maker { source, pinned, scope: Scope::of(&schema, Some(&other.value)), schema, ..*self }.rows(&keys)?;
-        let known = |rows: LogicalPlan| {
-            let key = |k: &String| qualified_column(&other.value, k);
-            let named = keys.iter().enumerate().map(|(i, k)| key(k).alias(key_name(index, i)));
-            let distinct = LogicalPlanBuilder::from(rows).project(named)?.distinct()?;
-            let columns = (0..keys.len()).map(|i| ident(key_name(index, i))).chain([lit(true).alias(mark_name(index))]);
-            distinct.project(columns)?.build()
-        };
-        let plan = known(rows).map_err(|e| self.planner.report(crate::internal(check.name.span, &e))).ok()?;
+        let keys = known_keys(self.planner, self.pipeline, self.catalog, other, index)?;
+        let plan = keys.map_err(|e| self.planner.report(crate::internal(check.name.span, &e))).ok()?;
         let names: Vec<String> = columns.iter().map(|c| c.value.clone()).collect();
         let found = names.iter().map(|c| self.own(c).is_null()).fold(ident(mark_name(index)).is_true(), Expr::or);
         contract.lookups.push(Lookup { columns: names, keys: plan, index });
         Some((found, format!("{} is no key of `{}`", listed(columns), other.value)))
+    }
+
+    /// Looks the columns up among the values that more than one row of the source has: each of those rows fails.
+    fn repeated(&self, check: &Check, columns: &[Name], contract: &mut Contract) -> Option<(Expr, String)> {
+        let index = contract.lookups.len();
+        let names: Vec<String> = columns.iter().map(|c| c.value.clone()).collect();
+        let by = names.iter().enumerate().map(|(i, c)| self.own(c).alias(key_name(index, i)));
+        let rows = self.rows(&names)?;
+        let repeated = |rows: LogicalPlan| {
+            let grouped = LogicalPlanBuilder::from(rows).aggregate(by.collect::<Vec<_>>(), [count(lit(1i64)).alias("#rows")])?;
+            let known = (0..names.len()).map(|i| ident(key_name(index, i))).chain([lit(true).alias(mark_name(index))]);
+            grouped.filter(ident("#rows").gt(lit(1i64)))?.project(known)?.build()
+        };
+        let keys = repeated(rows).map_err(|e| self.planner.report(crate::internal(check.name.span, &e))).ok()?;
+        contract.lookups.push(Lookup { columns: names, keys, index });
+        Some((ident(mark_name(index)).is_not_true(), format!("another row has the same {}", listed(columns))))
     }
 
     /// Rows that are known by `as_of` and pass `where`, with at least the columns `wanted`.
@@ -314,24 +278,6 @@ impl Maker<'_> {
         built.map_err(|e| self.planner.report(crate::internal(self.source.name.span, &e))).ok()
     }
 
-    /// Whether an expression is about many rows.
-    fn aggregates(&self, sql: &Sql) -> bool {
-        let Ok(tree) = parse::expr(sql) else { return false };
-        let found = ast::visit_expressions(&tree, |e| match e {
-            ast::Expr::Function(f) if f.over.is_none() => {
-                let name = f.name.to_string().trim_matches('"').to_lowercase();
-                let ours = ["total", "first", "mode"].contains(&name.as_str());
-                if ours || self.planner.names.aggregate(&name).is_ok() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            }
-            _ => ControlFlow::Continue(()),
-        });
-        found.is_break()
-    }
-
     /// A condition on all rows together.
     fn aggregate(&self, check: &Check, sql: &Sql, contract: &mut Contract) -> Option<()> {
         if matches!(check.on_fail.value, OnFail::Quarantine | OnFail::SetNull) {
@@ -342,7 +288,7 @@ impl Maker<'_> {
             return None;
         }
         let expr = self.planner.expr(sql, &self.schema, &self.scope, Grain::Aggregate)?;
-        self.must_be_condition(sql, &expr)?;
+        must_be_condition(self.planner, &self.schema, sql, &expr)?;
         let rows = self.rows(&expr.column_refs().into_iter().map(|c| c.name.clone()).collect::<Vec<_>>())?;
         let mut made = vec![];
         let holds = collect_aggregates(expr, None, 0, &mut made).alias("holds");
@@ -354,44 +300,17 @@ impl Maker<'_> {
 
     /// A question about the whole of the source.
     fn table(&self, check: &Check, contract: &mut Contract) -> Option<()> {
-        if check.on_fail.value == OnFail::Quarantine {
-            let message =
-                format!("check `{}` finds repeated rows, and putting them aside is not in this version", check.name.value);
-            let help = "declare `key:` with `duplicates: identical`: rows of one key that differ are put aside; or write `on_fail: stop`";
-            self.planner.report(Diagnostic::error(codes::NOT_YET, check.on_fail.span, message).help(help));
-            return None;
-        }
-        let none = Vec::<Expr>::new;
+        let rows = |wanted: &[String]| self.rows(wanted).map(LogicalPlanBuilder::from);
         let (asks, plan) = match (&check.rule, &self.source.time) {
             (CheckRule::Unique(columns), _) => {
                 let names: Vec<String> = columns.iter().map(|c| c.value.clone()).collect();
-                let rows = LogicalPlanBuilder::from(self.rows(&names)?);
-                let by: Vec<Expr> = names.iter().map(|c| self.own(c)).collect();
-                let plan = rows.aggregate(by, [count(lit(1i64)).alias("#rows")]);
-                let plan = plan.and_then(|p| p.aggregate(none(), [sum(ident("#rows") - lit(1i64)).alias("#more")]));
-                (Asks::Repeats(names), plan.and_then(|p| p.project([ident("#more").alias("repeats")])?.build()))
+                let by = names.iter().map(|c| self.own(c)).collect();
+                (Asks::Repeats(names.clone()), repeats(rows(&names)?, by))
             }
-            (CheckRule::Freshness(limit), Some(time)) => {
-                let rows = LogicalPlanBuilder::from(self.rows(&[])?);
-                let newest = max(self.own(&time.value)).alias("#newest");
-                let plan = rows.aggregate(none(), [newest]);
-                (
-                    Asks::Newest(*limit),
-                    plan.and_then(|p| {
-                        p.project([cast(cast(ident("#newest"), INSTANT), DataType::Int64).alias("newest")])?.build()
-                    }),
-                )
-            }
+            (CheckRule::Freshness(limit), Some(time)) => (Asks::Newest(*limit), newest(rows(&[])?, self.own(&time.value))),
             (CheckRule::Volume(volume), Some(time)) => {
-                let rows = LogicalPlanBuilder::from(self.rows(&[])?);
-                let ago = |us| Window { from: Ago::Micros(us), to: Ago::Micros(0) };
-                let at = |us| crate::clock::instant(self.planner.clock.window(&ago(us)).0);
-                let time = || self.own(&time.value);
-                let last = count(lit(1i64)).filter(time().gt_eq(at(DAY_US))).build();
-                let before = time().gt_eq(at(DAY_US.saturating_add(volume.of_us))).and(time().lt(at(DAY_US)));
-                let before = count(lit(1i64)).filter(before).build();
-                let plan = last.and_then(|l| Ok([l.alias("last"), before?.alias("before")]));
-                (Asks::Rows(*volume), plan.and_then(|a| rows.aggregate(none(), a)?.build()))
+                let plan = newest_day(&self.planner.clock, rows(&[])?, &self.own(&time.value), *volume);
+                (Asks::Rows(*volume), plan)
             }
             _ => return None,
         };
@@ -404,6 +323,133 @@ impl Maker<'_> {
         contract.tables.push(TableCheck { name: check.name.value.clone(), stops, asks, plan });
         Some(())
     }
+}
+
+/// Whether an expression is about many rows.
+pub(crate) fn aggregates(planner: &Planner, sql: &Sql) -> bool {
+    let Ok(tree) = parse::expr(sql) else { return false };
+    let found = ast::visit_expressions(&tree, |e| match e {
+        ast::Expr::Function(f) if f.over.is_none() => {
+            let name = f.name.to_string().trim_matches('"').to_lowercase();
+            let ours = ["total", "first", "mode"].contains(&name.as_str());
+            match ours || planner.names.aggregate(&name).is_ok() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// Reports a check that is neither true nor false.
+pub(crate) fn must_be_condition(planner: &Planner, schema: &DFSchema, sql: &Sql, expr: &Expr) -> Option<()> {
+    match expr.get_type(schema) {
+        Ok(DataType::Boolean | DataType::Null) => Some(()),
+        found => {
+            let kind = found.map_or_else(|e| e.strip_backtrace(), |t| t.to_string());
+            let message = format!("a check is true or false, and this is {kind}");
+            planner.report(Diagnostic::error(codes::TYPE, sql.span, message).help("write a condition: `amount > 0`"));
+            None
+        }
+    }
+}
+
+/// A column that is held against a least and a greatest value.
+pub(crate) struct Ranged<'a> {
+    pub(crate) planner: &'a Planner,
+    pub(crate) schema: &'a DFSchema,
+    pub(crate) scope: &'a Scope,
+    /// The column.
+    pub(crate) value: Expr,
+}
+
+impl Ranged<'_> {
+    /// That it lies within, and what is said of it where it does not. Null passes.
+    pub(crate) fn within(&self, column: &Name, min: Option<&Sql>, max: Option<&Sql>) -> Option<(Expr, String)> {
+        let mut holds: Option<Expr> = None;
+        let mut said = vec![];
+        for (bound, least) in [(min, true), (max, false)] {
+            let Some(sql) = bound else { continue };
+            let limit = self.planner.expr(sql, self.schema, self.scope, Grain::Row)?;
+            self.must_be_time(column, sql, &limit)?;
+            let value = self.value.clone();
+            let within = if least { value.gt_eq(limit) } else { value.lt_eq(limit) };
+            if let Err(e) = within.get_type(self.schema) {
+                self.planner.report(crate::expr::explain(sql, &e));
+                return None;
+            }
+            said.push(format!("{} than {}", if least { "less" } else { "more" }, one_line(&sql.text)));
+            holds = Some(match holds {
+                Some(other) => other.and(within),
+                None => within,
+            });
+        }
+        Some((holds?.is_not_false(), format!("`{}` is {}", column.value, said.join(" or "))))
+    }
+
+    /// A day without quotes is a subtraction, and a number is some day.
+    fn must_be_time(&self, column: &Name, sql: &Sql, limit: &Expr) -> Option<()> {
+        let kind = |e: &Expr| e.get_type(self.schema).ok();
+        let is_time = kind(&self.value).is_some_and(|t| t.is_temporal());
+        if !is_time || !kind(limit).is_some_and(|t| t.is_numeric()) {
+            return Some(());
+        }
+        let message = format!("`{}` is a time, and `{}` is a number", column.value, one_line(&sql.text));
+        self.planner.report(Diagnostic::error(codes::TYPE, sql.span, message).help("write a day as `date '2020-01-31'`"));
+        None
+    }
+}
+
+/// The keys of another source as [`Lookup::keys`]; `None` where it is not there, which is said where it is looked at.
+pub(crate) fn known_keys(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    catalog: &Catalog,
+    other: &Name,
+    index: usize,
+) -> Option<Result<LogicalPlan>> {
+    let source = pipeline.source(&other.value)?;
+    let pinned = catalog.sources.get(&other.value)?;
+    let schema = qualified(&other.value, &raw_schema(pinned))?;
+    let keys: Vec<String> = source.key.iter().map(|k| k.value.clone()).collect();
+    if keys.iter().any(|k| pinned.schema.field_with_name(k).is_err()) {
+        return None;
+    }
+    let rows = Maker { planner, pipeline, catalog, source, pinned, scope: Scope::of(&schema, Some(&other.value)), schema }
+        .rows(&keys)?;
+    let known = |rows: LogicalPlan| {
+        let key = |k: &String| qualified_column(&other.value, k);
+        let named = keys.iter().enumerate().map(|(i, k)| key(k).alias(key_name(index, i)));
+        let distinct = LogicalPlanBuilder::from(rows).project(named)?.distinct()?;
+        let columns = (0..keys.len()).map(|i| ident(key_name(index, i))).chain([lit(true).alias(mark_name(index))]);
+        distinct.project(columns)?.build()
+    };
+    Some(known(rows))
+}
+
+/// How many rows agree with an earlier one in all of `by`; a row with a null in one of them agrees with none.
+pub(crate) fn repeats(rows: LogicalPlanBuilder, by: Vec<Expr>) -> Result<LogicalPlan> {
+    let whole = by.iter().cloned().map(Expr::is_not_null).reduce(Expr::and).unwrap_or_else(|| lit(true));
+    let grouped = rows.filter(whole)?.aggregate(by, [count(lit(1i64)).alias("#rows")])?;
+    let more = grouped.aggregate(Vec::<Expr>::new(), [sum(ident("#rows") - lit(1i64)).alias("#more")])?;
+    more.project([ident("#more").alias("repeats")])?.build()
+}
+
+/// The newest time, in microseconds.
+pub(crate) fn newest(rows: LogicalPlanBuilder, time: Expr) -> Result<LogicalPlan> {
+    let newest = rows.aggregate(Vec::<Expr>::new(), [max(time).alias("#newest")])?;
+    newest.project([cast(cast(ident("#newest"), INSTANT), DataType::Int64).alias("newest")])?.build()
+}
+
+/// Rows of the last 24 hours, and of the time before that `volume` names.
+pub(crate) fn newest_day(clock: &Clock, rows: LogicalPlanBuilder, time: &Expr, volume: Volume) -> Result<LogicalPlan> {
+    let ago = |us| Window { from: Ago::Micros(us), to: Ago::Micros(0) };
+    let at = |us| crate::clock::instant(clock.window(&ago(us)).0);
+    let last = count(lit(1i64)).filter(time.clone().gt_eq(at(DAY_US))).build()?;
+    let before = time.clone().gt_eq(at(DAY_US.saturating_add(volume.of_us))).and(time.clone().lt(at(DAY_US)));
+    let before = count(lit(1i64)).filter(before).build()?;
+    rows.aggregate(Vec::<Expr>::new(), [last.alias("last"), before.alias("before")])?.build()
 }
 
 fn rule(label: String, holds: Expr, on_fail: OnFail, empties: &[Name], reason: String) -> ScreenRule<Expr> {
@@ -427,20 +473,20 @@ fn label(check: &Check) -> String {
 }
 
 /// Null passes.
-fn one_of(column: Expr, values: &[String]) -> Expr {
+pub(crate) fn one_of(column: Expr, values: &[String]) -> Expr {
     in_list(column, values.iter().map(lit).collect(), false).is_not_false()
 }
 
-fn listed(columns: &[Name]) -> String {
+pub(crate) fn listed(columns: &[Name]) -> String {
     columns.iter().map(|c| format!("`{}`", c.value)).collect::<Vec<_>>().join(", ")
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What a text of that format looks like, and what it is called.
-fn pattern(format: TextFormat) -> (&'static str, &'static str) {
+pub(crate) fn pattern(format: TextFormat) -> (&'static str, &'static str) {
     match format {
         TextFormat::Email => (
             r"^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$",

@@ -16,13 +16,15 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast, lit};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use strata_spec::{Diagnostic, Sql};
+use strata_spec::{Diagnostic, Lost, Sql};
 
 /// Plans SQL texts; keeps what it finds wrong.
 pub(crate) struct Planner {
     pub(crate) clock: Clock,
     pub(crate) names: Names,
     found: Mutex<Vec<Diagnostic>>,
+    /// Names of what is wrong itself: nothing is said of what uses them.
+    lost: Mutex<Lost>,
 }
 
 /// Whether aggregates belong in an expression.
@@ -35,8 +37,22 @@ pub(crate) enum Grain {
 }
 
 impl Planner {
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, names: Names::new(), found: Mutex::default() }
+    pub(crate) fn new(clock: Clock, lost: Lost) -> Self {
+        Self { clock, names: Names::new(), found: Mutex::default(), lost: Mutex::new(lost) }
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on nothing is said of what uses `name`: it could not be made, and why is said where it stands.
+    pub(crate) fn lose(&self, name: &str) {
+        self.lost().add(name);
+    }
+
+    /// Whether a name that is not known is that of something that could not be made.
+    pub(crate) fn is_lost(&self, name: &str) -> bool {
+        self.lost().has(name)
     }
 
     /// What was found wrong so far.
@@ -62,7 +78,7 @@ impl Planner {
         grain: Grain,
         key: Option<&[String]>,
     ) -> Option<Expr> {
-        let mut tree = parse::expr(sql).map_err(|d| self.report(d)).ok()?;
+        let mut tree = self.read(sql, parse::expr)?;
         self.permit(allowed::expr(sql, &tree))?;
         self.rewrite(sql, Some(scope), key, |r| r.expr(&mut tree))?;
         let expr = self.lower(sql, tree, schema)?;
@@ -72,7 +88,7 @@ impl Planner {
 
     /// An order over `schema`: (expression, descending).
     pub(crate) fn order(&self, sql: &Sql, schema: &DFSchema, scope: &Scope) -> Option<Vec<(Expr, bool)>> {
-        let order = parse::order(sql).map_err(|d| self.report(d)).ok()?;
+        let order = self.read(sql, parse::order)?;
         let mut out = vec![];
         for mut item in order {
             self.permit(allowed::expr(sql, &item.expr))?;
@@ -84,13 +100,32 @@ impl Planner {
 
     /// The plan of a SELECT over the declared relations, each standing as a scan of a bucket table of its name.
     pub(crate) fn query(&self, sql: &Sql) -> Option<LogicalPlan> {
-        let mut query = parse::query(sql).map_err(|d| self.report(d)).ok()?;
+        let mut query = self.read(sql, parse::query)?;
         self.permit(allowed::query(sql, &query))?;
         self.rewrite(sql, None, None, |r| r.query(&mut query))?;
         let planner = SqlToRel::new_with_options(&self.names, options());
         let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)));
         let plan = plan.and_then(|p| self.exact_plan(p));
-        plan.map_err(|e| self.report(explain(sql, &e))).ok()
+        plan.map_err(|e| self.report_of(sql, &e)).ok()
+    }
+
+    /// The tree of a text. One that the file's own errors left empty is passed over.
+    pub(crate) fn read<T>(&self, sql: &Sql, parse: impl FnOnce(&Sql) -> std::result::Result<T, Diagnostic>) -> Option<T> {
+        if sql.text.trim().is_empty() {
+            return None;
+        }
+        parse(sql).map_err(|d| self.report(d)).ok()
+    }
+
+    /// Reports what DataFusion says, unless it is of a name that could not be made.
+    fn report_of(&self, sql: &Sql, error: &DataFusionError) {
+        if let DataFusionError::SchemaError(schema, _) = error.find_root()
+            && let SchemaError::FieldNotFound { field, .. } = schema.as_ref()
+            && (self.is_lost(&field.name) || field.relation.as_ref().is_some_and(|r| self.is_lost(r.table())))
+        {
+            return;
+        }
+        self.report(explain(sql, error));
     }
 
     fn permit(&self, refused: Vec<Diagnostic>) -> Option<()> {
@@ -100,9 +135,11 @@ impl Planner {
     }
 
     fn rewrite(&self, sql: &Sql, scope: Option<&Scope>, key: Option<&[String]>, f: impl FnOnce(&mut Rewrite)) -> Option<()> {
-        let mut rewrite = Rewrite { sql, clock: &self.clock, names: &self.names, scope, key, found: vec![] };
+        let lost = self.lost();
+        let mut rewrite =
+            Rewrite { sql, clock: &self.clock, names: &self.names, scope, key, lost: &lost, found: vec![], given_up: false };
         f(&mut rewrite);
-        let clean = rewrite.found.is_empty();
+        let clean = rewrite.found.is_empty() && !rewrite.given_up;
         self.found().extend(rewrite.found);
         clean.then_some(())
     }
@@ -113,7 +150,7 @@ impl Planner {
         let expr = expr.and_then(|e| self.exact(e, schema));
         // Asking for the type finds operands that do not fit, with no data at hand.
         let typed = expr.and_then(|e| e.get_type(schema).map(|_| e));
-        typed.map_err(|e| self.report(explain(sql, &e))).ok()
+        typed.map_err(|e| self.report_of(sql, &e)).ok()
     }
 
     fn check_grain(&self, sql: &Sql, expr: &Expr, schema: &DFSchema, grain: Grain) -> Option<()> {
@@ -259,6 +296,11 @@ pub(crate) fn explain(sql: &Sql, error: &DataFusionError) -> Diagnostic {
     let of_types = |text: String| Diagnostic::error(codes::TYPE, span, text);
     if let Some((message, help)) = no_such_arguments(text) {
         return of_types(message).help(help);
+    }
+    if text.contains("comparison operation") && (text.contains("Timestamp(") || text.contains("Date32")) && text.contains("Int64")
+    {
+        return of_types(text.to_owned())
+            .help("write a day as `date '2017-06-01'`: without quotes it is a subtraction; `as_of - 30d` is an instant");
     }
     let (times, arithmetic) = (text.contains("Timestamp(") || text.contains("Date32"), text.contains("arithmetic expression"));
     of_types(text.to_owned()).help(match times && arithmetic {

@@ -10,9 +10,12 @@ pub mod codes;
 mod cogroup;
 mod contract;
 mod expr;
+mod habits;
+mod lifecycle;
 mod moves;
 mod names;
 mod nodes;
+mod output_columns;
 mod outputs;
 mod panel;
 mod parse;
@@ -25,6 +28,7 @@ mod segments;
 mod solved;
 mod sources;
 mod sql;
+mod table_checks;
 
 pub use catalog::{Catalog, KeptCuts, Known};
 pub use clock::Clock;
@@ -34,7 +38,7 @@ pub use nodes::{Node, Required, Written, resolve};
 pub use panel::{DrawnRow, Gathered, Measured, Overlap, PanelColumns, Waterfall, cells_of, is_gathered};
 pub use quarantine::{DUPLICATES, FILE};
 pub use segments::{Boundary, KMeansPlan, Ranking};
-pub use solved::{Allocation, Clusters, Factors, Solved};
+pub use solved::{Allocation, Clusters, Factors, Intervals, Solved};
 pub use sources::{AFTER_AS_OF, FILTERED};
 
 use attributes::{EntityPass, Relations};
@@ -48,7 +52,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strata_operators::pinned::PinnedTable;
 use strata_spec::pipeline::{Entity, Rows, Select};
-use strata_spec::{Diagnostic, Pipeline, Severity, Span};
+use strata_spec::{Diagnostic, Lost, Pipeline, Severity, Span};
 
 /// A pipeline compiled against the columns of its inputs: asks of it, step by step, what to run.
 pub struct Compiled<'a> {
@@ -71,12 +75,28 @@ pub struct Outcome<'a> {
 
 /// Compiles `pipeline` against the pinned inputs in `catalog`. Errors: every SQL text that does not fit, all at once.
 pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Outcome<'a> {
-    let mut planner = Planner::new(clock);
+    let (compiled, diagnostics) = planned(pipeline, clock, catalog, Lost::default());
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    Outcome { compiled: (!failed).then_some(compiled), diagnostics }
+}
+
+/// What is wrong with the SQL of a file of which something could not be read: of what is whole, and of nothing that uses what is not.
+/// Columns that leave the pipeline are judged by their classes, and time stamps by what is said of them, when all of it is there.
+pub fn look_through(draft: &Pipeline, lost: Lost, clock: Clock, catalog: Catalog) -> Vec<Diagnostic> {
+    let (_, mut found) = planned(draft, clock, catalog, lost);
+    // SQL says where it is wrong; other faults are of stand-ins for what could not be read.
+    let of_the_whole = [codes::CLASS, codes::LEARNED_LATER];
+    found.retain(|d| !of_the_whole.contains(&d.code) && !is_internal(d) && d.span != Span::default());
+    found
+}
+
+fn planned<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog, lost: Lost) -> (Compiled<'a>, Vec<Diagnostic>) {
+    let mut planner = Planner::new(clock, lost);
     let relations = attributes::relations(&mut planner, pipeline, &catalog);
     let mut passes = BTreeMap::new();
     let mut globals: BTreeSet<String> = BTreeSet::new();
     for entity in &pipeline.entities {
-        let extra = roster_columns(pipeline, entity);
+        let extra = roster_columns(&planner, pipeline, entity);
         if let Some(pass) = attributes::pass(&planner, pipeline, &relations, entity, &extra) {
             passes.insert(entity.name.value.clone(), pass);
         }
@@ -85,6 +105,8 @@ pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Ou
             Err(e) => planner.report(internal(entity.name.span, &e)),
         }
     }
+    // What is asked of all rows of a table is asked of rows that are there.
+    globals.extend(pipeline.tables.iter().filter(|t| !t.checks.is_empty()).map(|t| t.name.value.clone()));
     let globals = relations.plans.iter().map(|(n, _)| n.clone()).filter(|n| globals.contains(n)).collect();
     let compiled = Compiled { pipeline, planner, relations, passes, globals, catalog };
     compiled.check();
@@ -96,22 +118,43 @@ pub fn compile<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog) -> Ou
     if diagnostics.iter().any(|d| d.severity == Severity::Error && !follows(d)) {
         diagnostics.retain(|d| !follows(d));
     }
-    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
-    Outcome { compiled: (!failed).then_some(compiled), diagnostics }
+    // Likewise what the engine cannot build on something that is wrong.
+    if diagnostics.iter().any(|d| d.severity == Severity::Error && !is_internal(d)) {
+        diagnostics.retain(|d| !is_internal(d));
+    }
+    (compiled, diagnostics)
+}
+
+/// Whether it is of [`internal`]: what is said of the user's SQL has a help line.
+fn is_internal(diagnostic: &Diagnostic) -> bool {
+    diagnostic.code == codes::TYPE && diagnostic.help.is_none()
 }
 
 /// What is said of a missing table that a preset makes: names of its tables begin with two underscores.
 const OF_PRESETS: &str = "there is no source or table `__";
 
-/// Roster columns that outputs select beyond attributes.
-fn roster_columns(pipeline: &Pipeline, entity: &Entity) -> BTreeSet<String> {
+/// Roster columns that outputs select beyond attributes; one that is not there is reported.
+fn roster_columns(planner: &Planner, pipeline: &Pipeline, entity: &Entity) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
+    let roster = planner.names.schema(&entity.from.value);
     for output in &pipeline.outputs {
         for item in &output.select {
             if let Select::Source(table, column) = &item.value
                 && table == &entity.from.value
+                && let Some(roster) = roster
             {
-                out.insert(column.clone());
+                let names: Vec<&str> = roster.fields().iter().map(|f| f.name().as_str()).collect();
+                if names.contains(&column.as_str()) {
+                    out.insert(column.clone());
+                } else if !planner.is_lost(column) {
+                    let near = strata_spec::diagnostic::did_you_mean(column, names.iter().copied());
+                    let help = near.map_or_else(
+                        || format!("its columns are: {}", names.join(", ")),
+                        |near| format!("did you mean `{table}.{near}`?"),
+                    );
+                    let message = format!("`{table}` has no column `{column}`");
+                    planner.report(Diagnostic::error(codes::UNKNOWN_COLUMN, item.span, message).help(help));
+                }
             }
         }
     }
@@ -264,6 +307,7 @@ impl Compiled<'_> {
 
     /// Checks everything that has no step yet: segments, profiles, the panel and outputs over dummy solutions.
     fn check(&self) {
+        self.check_tables();
         for entity in &self.pipeline.entities {
             if self.passes.contains_key(&entity.name.value) {
                 let solved = Solved::placeholder(self.pipeline);
@@ -274,7 +318,11 @@ impl Compiled<'_> {
 
     fn check_entity(&self, entity: &Entity, solved: &Solved) {
         let Some(pass) = self.passes.get(&entity.name.value) else { return };
-        let Some(view) = segments::view(&self.planner, self.pipeline, entity, pass.result.clone(), solved) else { return };
+        let seen = segments::as_far_as_right(&self.planner, self.pipeline, entity, pass.result.clone(), solved);
+        let Some(segments::Seen { plan: view, wrong }) = seen else { return };
+        for segmentation in self.pipeline.segments.iter().filter(|s| wrong.contains(s.name.as_str())) {
+            segmentation.columns().into_iter().chain([segmentation.name.as_str()]).for_each(|c| self.planner.lose(c));
+        }
         for segmentation in self.pipeline.segments.iter().filter(|s| s.entity.value == entity.name.value) {
             segments::check(&self.planner, segmentation, &view);
         }

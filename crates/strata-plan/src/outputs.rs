@@ -24,7 +24,7 @@ impl Compiled<'_> {
     }
 
     /// Rows with the as-of in front, of a table that holds those of many.
-    fn under_as_of(&self, rows: LogicalPlan) -> Result<LogicalPlan> {
+    pub(crate) fn under_as_of(&self, rows: LogicalPlan) -> Result<LogicalPlan> {
         const AS_OF: &str = "as_of";
         if rows.schema().fields().iter().any(|f| f.name().eq_ignore_ascii_case(AS_OF)) {
             return plan_err!("with `history: snapshot` the table has a column `as_of` of its own: select it by another name");
@@ -122,7 +122,7 @@ fn sorted(plan: LogicalPlan, key: &str) -> Result<LogicalPlan> {
 }
 
 /// Rows in which every time stamp says its zone: one without is read as UTC everywhere, and Delta's basic protocol has no other.
-fn in_utc(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn in_utc(plan: LogicalPlan) -> Result<LogicalPlan> {
     use arrow::datatypes::{DataType, TimeUnit};
     let naive = |t: &DataType| matches!(t, DataType::Timestamp(_, None));
     if !plan.schema().fields().iter().any(|f| naive(f.data_type())) {
@@ -150,6 +150,20 @@ impl Compiled<'_> {
             let _ = select(planner, pipeline, entity, Some(pass), output, &rows);
         }
     }
+}
+
+/// A plan with the columns of an output of a wave, over rows that are not drawn.
+pub(crate) fn wave_rows(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    entity: &Entity,
+    pass: Option<&EntityPass>,
+    (output, wave): (&Output, &Wave),
+    view: LogicalPlan,
+) -> Option<LogicalPlan> {
+    let rows = drawn_columns(wave, view).ok()?;
+    let columns = select(planner, pipeline, entity, pass, output, &rows)?;
+    LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build).ok()
 }
 
 /// The columns that the people drawn for a wave have, over rows that are not drawn.
@@ -190,9 +204,9 @@ pub(crate) fn entity_rows(
     output: &Output,
     view: &LogicalPlan,
 ) -> Option<LogicalPlan> {
-    let rows = filtered(planner, pipeline, output, view.clone())?;
-    let columns = select(planner, pipeline, entity, Some(pass), output, &rows)?;
-    let built = LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build);
+    let rows = filtered(planner, pipeline, output, view.clone());
+    let columns = select(planner, pipeline, entity, Some(pass), output, view)?;
+    let built = LogicalPlanBuilder::from(rows?).project(columns).and_then(LogicalPlanBuilder::build);
     built.map_err(|e| planner.report(crate::internal(output.name.span, &e))).ok()
 }
 
@@ -229,6 +243,7 @@ fn select(
         match &item.value {
             Select::Column(name) => match schema.index_of_column_by_name(None, name) {
                 Some(_) => add(name.clone(), name.clone()),
+                None if planner.is_lost(name) => failed = true,
                 None => failed |= unknown(planner, item, name, rows),
             },
             Select::Source(table, column) => add(format!("{table}.{column}"), column.clone()),

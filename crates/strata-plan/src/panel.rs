@@ -146,7 +146,7 @@ pub(crate) fn check(planner: &Planner, pipeline: &Pipeline, panel: &Panel, view:
     for wave in &panel.waves {
         rules(planner, pipeline, panel, Some(&wave.name.value), schema);
         for name in wave.strata.iter().chain(named(wave)) {
-            if schema.index_of_column_by_name(None, &name.value).is_none() {
+            if schema.index_of_column_by_name(None, &name.value).is_none() && !planner.is_lost(&name.value) {
                 let known = schema.fields().iter().map(|f| f.name().as_str()).filter(|n| !n.contains([':', '.', '#']));
                 let near = strata_spec::diagnostic::did_you_mean(&name.value, known);
                 let help =
@@ -203,11 +203,18 @@ fn rules(planner: &Planner, pipeline: &Pipeline, panel: &Panel, wave: Option<&st
         out.labels.push(format!("consent: {}", purpose.value));
         out.conditions.push(flag);
     }
+    let mut failed = false;
     for (label, text) in &panel.rules {
-        let tree = parse::expr(text).map_err(|d| planner.report(d)).ok()?;
+        let Some(tree) = planner.read(text, parse::expr) else {
+            failed = true;
+            continue;
+        };
         // A single `where` is split at its top-level ands, so that the waterfall says which part fails.
         let parts = if panel.rules.len() == 1 { conjuncts(tree) } else { vec![tree] };
-        let whole = planner.expr(text, schema, &scope, Grain::Row)?;
+        let Some(whole) = planner.expr(text, schema, &scope, Grain::Row) else {
+            failed = true;
+            continue;
+        };
         match parts.len() {
             1 => {
                 out.labels.push(label.value.clone());
@@ -227,7 +234,7 @@ fn rules(planner: &Planner, pipeline: &Pipeline, panel: &Panel, wave: Option<&st
         out.labels.push(made.label.clone());
         out.conditions.push(planner.expr(&made.sql, schema, &scope, Grain::Row)?);
     }
-    Some(out)
+    (!failed).then_some(out)
 }
 
 fn conjuncts(tree: ast::Expr) -> Vec<ast::Expr> {

@@ -1,6 +1,6 @@
 //! SQL text → syntax trees as they are written, within limits on their size. Never replaces a word.
 
-use crate::codes;
+use crate::{codes, habits};
 use datafusion::sql::sqlparser::ast::{Expr, OrderByExpr, Query, Statement};
 use datafusion::sql::sqlparser::dialect::DuckDbDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -51,7 +51,7 @@ const OPERATOR_WORDS: &[&str] = &[
 pub(crate) fn expr(sql: &Sql) -> Result<Expr, Diagnostic> {
     let tokens = tokens(sql)?;
     let mut parser = Parser::new(&DuckDbDialect {}).with_tokens_with_locations(tokens);
-    let expr = parser.parse_expr().map_err(|e| syntax(sql, &e))?;
+    let expr = parser.parse_expr().map_err(|e| syntax(sql, &e, habits::of_expression(&sql.text)))?;
     ended(sql, &parser).map(|()| expr)
 }
 
@@ -61,8 +61,9 @@ fn ended(sql: &Sql, parser: &Parser) -> Result<(), Diagnostic> {
         other => {
             let at = parser.peek_token().span.start;
             let span = sql.span_at(at.line as usize, at.column as usize, other.to_string().len());
-            Err(Diagnostic::error(codes::SQL_SYNTAX, span, format!("the expression ends before `{other}`"))
-                .help("one expression is expected here; quote the whole text if YAML cut it short"))
+            let help = habits::of_expression(&sql.text)
+                .unwrap_or("one expression is expected here; quote the whole text if YAML cut it short");
+            Err(Diagnostic::error(codes::SQL_SYNTAX, span, format!("the expression ends before `{other}`")).help(help))
         }
     }
 }
@@ -71,7 +72,7 @@ fn ended(sql: &Sql, parser: &Parser) -> Result<(), Diagnostic> {
 pub(crate) fn order(sql: &Sql) -> Result<Vec<OrderByExpr>, Diagnostic> {
     let tokens = tokens(sql)?;
     let mut parser = Parser::new(&DuckDbDialect {}).with_tokens_with_locations(tokens);
-    let order = parser.parse_comma_separated(Parser::parse_order_by_expr).map_err(|e| syntax(sql, &e))?;
+    let order = parser.parse_comma_separated(Parser::parse_order_by_expr).map_err(|e| syntax(sql, &e, None))?;
     ended(sql, &parser).map(|()| order)
 }
 
@@ -79,7 +80,7 @@ pub(crate) fn order(sql: &Sql) -> Result<Vec<OrderByExpr>, Diagnostic> {
 pub(crate) fn query(sql: &Sql) -> Result<Query, Diagnostic> {
     let tokens = tokens(sql)?;
     let mut parser = Parser::new(&DuckDbDialect {}).with_tokens_with_locations(tokens);
-    let mut statements = parser.parse_statements().map_err(|e| syntax(sql, &e))?;
+    let mut statements = parser.parse_statements().map_err(|e| syntax(sql, &e, habits::of_text(&sql.text)))?;
     match (statements.pop(), statements.is_empty()) {
         (Some(Statement::Query(query)), true) => Ok(*query),
         _ => Err(Diagnostic::error(codes::NOT_ALLOWED, sql.span, "a table's `sql:` must be one SELECT")
@@ -205,7 +206,7 @@ fn as_of_distance(text: &str) -> Option<(String, usize)> {
     Some((format!("as_of {sign} interval '{} {word}'", &number_at[..digits]), len))
 }
 
-fn syntax(sql: &Sql, error: &ParserError) -> Diagnostic {
+fn syntax(sql: &Sql, error: &ParserError, habit: Option<&'static str>) -> Diagnostic {
     let text = match error {
         ParserError::TokenizerError(t) | ParserError::ParserError(t) => t.clone(),
         ParserError::RecursionLimitExceeded => "it is nested too deeply".to_owned(),
@@ -221,5 +222,5 @@ fn syntax(sql: &Sql, error: &ParserError) -> Diagnostic {
         span,
         format!("cannot read the SQL: {}", message.trim_start_matches("sql parser error: ")),
     )
-    .help("mend the text at the mark; put the whole text in quotes or under `|` if YAML cut it short")
+    .help(habit.unwrap_or("mend the text at the mark; put the whole text in quotes or under `|` if YAML cut it short"))
 }

@@ -37,15 +37,19 @@ pub(crate) fn plan(planner: &Planner, pipeline: &Pipeline, profile: &Profile, vi
     let scope = Scope::of(&schema, None);
     let mut described = vec![];
     for (name, sql) in &profile.describe {
-        let expr = planner.expr(sql, &schema, &scope, Grain::Row)?;
-        let expr = double(expr, &schema).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok()?;
-        described.push((name.value.clone(), expr));
+        let expr = planner.expr(sql, &schema, &scope, Grain::Row);
+        let expr = expr.and_then(|e| double(e, &schema).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok());
+        described.push(expr.map(|e| (name.value.clone(), e)));
     }
+    let described = described.into_iter().collect::<Option<Vec<_>>>()?;
     let mut columns = vec![];
     for of in &profile.of {
         let by_name = pipeline.segments.iter().find(|s| s.name.value == of.value);
         let column = by_name.map_or(of.value.as_str(), |s| s.columns()[0]);
         if schema.index_of_column_by_name(None, column).is_none() {
+            if planner.is_lost(column) {
+                return None;
+            }
             planner.report(
                 strata_spec::Diagnostic::error(
                     crate::codes::UNKNOWN_COLUMN,

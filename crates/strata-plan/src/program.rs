@@ -243,6 +243,9 @@ pub(crate) fn ordered(planner: &Planner, nodes: &[(String, BTreeSet<String>, str
             left.iter().copied().filter(|i| !nodes[*i].1.iter().any(|d| left.iter().any(|j| &nodes[*j].0 == d))).collect();
         if ready.is_empty() {
             let names: Vec<&str> = loop_of(nodes, &left).iter().map(|i| nodes[*i].0.as_str()).collect();
+            if names.iter().any(|n| planner.is_lost(n)) {
+                break;
+            }
             let at = left[0];
             planner.report(
                 strata_spec::Diagnostic::error(

@@ -103,6 +103,13 @@ impl Scope {
             let known = self.relations.iter().map(|(r, _)| r.as_str());
             let help = match did_you_mean(&table.value, known.clone()) {
                 Some(near) => format!("did you mean `{near}.{}`?", column.value),
+                None if self.computed.iter().any(|(n, _)| *n == column.value) => {
+                    format!("attributes and segments are seen here, by their names alone: `{}`", column.value)
+                }
+                None if self.relations.is_empty() => format!(
+                    "attributes and segments are seen here: make one of it, `- row: {{{0}: {1}.{0}}}`, and name that",
+                    column.value, table.value
+                ),
                 None => format!("tables that can be named here: {}", known.collect::<Vec<_>>().join(", ")),
             };
             return Err((table.clone(), format!("no table `{}` can be seen from here", table.value), help));

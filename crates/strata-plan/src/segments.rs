@@ -3,6 +3,7 @@
 use crate::Compiled;
 use crate::attributes::{row_value, rules_expr};
 use crate::expr::{Grain, Planner, double};
+use crate::lifecycle;
 use crate::parse;
 use crate::program;
 use crate::rfm::{self, People};
@@ -276,7 +277,7 @@ fn unqualified(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// Who takes part; null counts as no.
-fn member(planner: &Planner, segmentation: &Segmentation, schema: &DFSchema, scope: &Scope) -> Option<Expr> {
+pub(crate) fn member(planner: &Planner, segmentation: &Segmentation, schema: &DFSchema, scope: &Scope) -> Option<Expr> {
     match &segmentation.filter {
         None => Some(lit(true)),
         Some(sql) => planner.expr(sql, schema, scope, Grain::Row).map(|e| e.is_true()),
@@ -286,10 +287,10 @@ fn member(planner: &Planner, segmentation: &Segmentation, schema: &DFSchema, sco
 fn raw_features(planner: &Planner, model: &KMeans, schema: &DFSchema, scope: &Scope) -> Option<Vec<Expr>> {
     let mut out = vec![];
     for (_, sql) in &model.features {
-        let expr = planner.expr(sql, schema, scope, Grain::Row)?;
-        out.push(double(expr, schema).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok()?);
+        let expr = planner.expr(sql, schema, scope, Grain::Row);
+        out.push(expr.and_then(|e| double(e, schema).map_err(|e| planner.report(crate::expr::explain(sql, &e))).ok()));
     }
-    Some(out)
+    out.into_iter().collect()
 }
 
 /// (x − mean) / deviation; 0 where the deviation is 0, null where x is null.
@@ -334,6 +335,9 @@ pub(crate) fn dependencies(pipeline: &Pipeline) -> Vec<(String, BTreeSet<String>
             if let Method::By { by, .. } = &s.method {
                 uses.extend(by.iter().filter_map(|n| owner(&n.value)));
             }
+            if let Method::Lifecycle(l) = &s.method {
+                uses.extend(l.cohort.iter().filter_map(|n| owner(&n.value)));
+            }
             (s.name.value.clone(), uses, s.name.span)
         })
         .collect()
@@ -347,12 +351,13 @@ pub(crate) fn texts(s: &Segmentation) -> Vec<&Sql> {
         Method::Quantile { of, .. } => out.push(of),
         Method::Rfm(r) => out.extend([&r.recency, &r.frequency, &r.monetary]),
         Method::KMeans(k) => out.extend(k.features.iter().map(|(_, s)| s)),
+        Method::Lifecycle(l) => out.extend([&l.purchase_days, &l.recency_days, &l.gap_days, &l.gaps]),
         Method::Flag | Method::By { .. } => {}
     }
     out
 }
 
-/// The rows of an entity and the columns of every segmentation solved so far.
+/// The rows of an entity and the columns of every segmentation solved so far; `None` if one of them is wrong.
 pub(crate) fn view(
     planner: &Planner,
     pipeline: &Pipeline,
@@ -360,8 +365,28 @@ pub(crate) fn view(
     base: LogicalPlan,
     solved: &Solved,
 ) -> Option<LogicalPlan> {
+    let seen = as_far_as_right(planner, pipeline, entity, base, solved)?;
+    seen.wrong.is_empty().then_some(seen.plan)
+}
+
+/// The rows of an entity with the segmentations that are right.
+pub(crate) struct Seen<'a> {
+    pub(crate) plan: LogicalPlan,
+    /// Segmentations that are wrong, or use one that is.
+    pub(crate) wrong: BTreeSet<&'a str>,
+}
+
+/// As [`view`], without what is wrong, which is reported.
+pub(crate) fn as_far_as_right<'a>(
+    planner: &Planner,
+    pipeline: &'a Pipeline,
+    entity: &Entity,
+    base: LogicalPlan,
+    solved: &Solved,
+) -> Option<Seen<'a>> {
     let mut plan = base;
     let uses = dependencies(pipeline);
+    let mut wrong: BTreeSet<&str> = BTreeSet::new();
     let mut later: BTreeSet<&str> = BTreeSet::new();
     for i in order(planner, pipeline) {
         let segmentation = &pipeline.segments[i];
@@ -373,15 +398,22 @@ pub(crate) fn view(
             later.insert(&segmentation.name.value);
             continue;
         }
+        if uses[i].1.iter().any(|u| wrong.contains(u.as_str())) {
+            wrong.insert(&segmentation.name.value);
+            continue;
+        }
         let schema = plan.schema().as_ref().clone();
         let scope = Scope::of(&schema, None);
-        let columns = columns(planner, segmentation, entity, &schema, &scope, solved)?;
+        let Some(columns) = columns(planner, segmentation, entity, &schema, &scope, solved) else {
+            wrong.insert(&segmentation.name.value);
+            continue;
+        };
         let all: Vec<Expr> = schema.iter().map(Expr::from).chain(columns).collect();
         // Not by the builder, which looks through everything below for each segmentation: every column is resolved already.
         let built = Projection::try_new(all, Arc::new(plan)).map(LogicalPlan::Projection);
         plan = built.map_err(|e| planner.report(crate::internal(segmentation.name.span, &e))).ok()?;
     }
-    Some(plan)
+    Some(Seen { plan, wrong })
 }
 
 /// Whether it has to be solved from a summary of the data.
@@ -396,6 +428,7 @@ fn is_solved(segmentation: &Segmentation, solved: &Solved) -> bool {
         Method::Rfm(r) if matches!(*r.mode, RfmMode::Fixed(_)) => true,
         Method::Rfm(_) => ["r", "f", "m"].iter().all(|s| solved.cuts.contains_key(&format!("{name}.{s}"))),
         Method::KMeans(_) => solved.clusters.contains_key(name),
+        Method::Lifecycle(_) => solved.intervals.contains_key(name),
         _ => true,
     }
 }
@@ -419,7 +452,12 @@ fn columns(
     solved: &Solved,
 ) -> Option<Vec<Expr>> {
     let name = &segmentation.name.value;
-    let member = member(planner, segmentation, schema, scope)?;
+    let Some(member) = member(planner, segmentation, schema, scope) else {
+        // What stands beside `where` is looked at all the same.
+        let whole = Segmentation { filter: None, ..segmentation.clone() };
+        let _ = columns(planner, &whole, entity, schema, scope, solved);
+        return None;
+    };
     let label = |others: &Option<strata_spec::Name>| match others {
         Some(o) => lit(o.value.as_str()),
         None => lit(ScalarValue::Utf8(None)),
@@ -436,7 +474,8 @@ fn columns(
         }
         Method::Flag => Some(vec![member.alias(name)]),
         Method::By { by, others } => {
-            let parts = by.iter().map(|b| cross_part(planner, b, schema, scope)).collect::<Option<Vec<_>>>()?;
+            let parts: Vec<_> = by.iter().map(|b| cross_part(planner, b, schema, scope)).collect();
+            let parts = parts.into_iter().collect::<Option<Vec<_>>>()?;
             Some(vec![within(joined(parts), label(others))?.alias(name)])
         }
         Method::Quantile { of, bins, names, others } => {
@@ -453,6 +492,11 @@ fn columns(
         Method::Rfm(rfm) => {
             let people = People { name, key, schema, scope, member };
             rfm::columns(planner, &people, rfm, solved)
+        }
+        Method::Lifecycle(lifecycle) => {
+            let people = People { name, key, schema, scope, member: member.clone() };
+            let stage = lifecycle::stage(planner, &people, lifecycle, solved.intervals.get(name)?)?;
+            Some(vec![within(stage, label(&lifecycle.others))?.alias(name)])
         }
         Method::KMeans(k) => {
             let clusters = solved.clusters.get(name)?;

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use strata_spec::Pipeline;
 use strata_spec::pipeline::Method;
 
+/// Clusters that a stand-in has at most: none of them is looked at.
+const CLUSTERS_TYPED: u32 = 1000;
+
 /// Everything solved so far.
 #[derive(Debug, Clone, Default)]
 pub struct Solved {
@@ -14,6 +17,8 @@ pub struct Solved {
     pub cuts: BTreeMap<String, Vec<Boundary>>,
     /// Clusters of each k-means.
     pub clusters: BTreeMap<String, Clusters>,
+    /// Mean intervals of each `lifecycle@2`.
+    pub intervals: BTreeMap<String, Intervals>,
     /// Allocation of each wave.
     pub allocations: BTreeMap<String, Vec<Allocation>>,
     /// Weights of each wave.
@@ -29,6 +34,15 @@ pub struct Clusters {
     pub deviations: Vec<f64>,
     /// k × d, row by row.
     pub centroids: Vec<f64>,
+}
+
+/// Mean days between one purchase day and the next.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Intervals {
+    /// Of everybody; `None` where nobody has a gap.
+    pub everybody: Option<f64>,
+    /// Of each cohort that has gaps, by its value as text, rising.
+    pub cohorts: Vec<(String, f64)>,
 }
 
 /// What a stratum gives.
@@ -74,9 +88,13 @@ impl Solved {
                         out.cuts.insert(format!("{name}.{s}"), vec![]);
                     });
                 }
+                Method::Lifecycle(_) => {
+                    out.intervals.insert(name.clone(), Intervals { everybody: Some(1.0), cohorts: vec![] });
+                }
                 Method::KMeans(k) => {
                     let d = k.features.len();
-                    let centroids = vec![0.0; d * k.k as usize];
+                    // Of a file that is wrong it may be any number.
+                    let centroids = vec![0.0; d * k.k.min(CLUSTERS_TYPED) as usize];
                     out.clusters.insert(name.clone(), Clusters { means: vec![0.0; d], deviations: vec![1.0; d], centroids });
                 }
                 _ => {}

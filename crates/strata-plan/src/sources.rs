@@ -71,11 +71,13 @@ pub(crate) fn rules(
     let references = source.references.iter().flat_map(|r| &r.columns);
     for column in source.key.iter().chain(&source.time).chain(learned).chain(references) {
         let derived = source.derive.iter().any(|(n, _)| n.value == column.value);
-        if raw.field_with_name(&column.value).is_err() && !derived {
+        if raw.field_with_name(&column.value).is_err() && !derived && !planner.is_lost(&column.value) {
             missing.push(column);
         }
     }
-    missing.extend(contract::columns(source).into_iter().filter(|c| raw.field_with_name(&c.value).is_err()));
+    let is_there = |c: &&strata_spec::Name| raw.field_with_name(&c.value).is_ok() || planner.is_lost(&c.value);
+    missing.extend(contract::columns(source).into_iter().filter(|c| !is_there(c)));
+    missing.retain(|c| !c.value.is_empty());
     for column in &missing {
         let all: Vec<&str> = raw.fields().iter().map(|f| f.name().as_str()).collect();
         let near = strata_spec::diagnostic::did_you_mean(&column.value, all.iter().copied());
@@ -282,7 +284,10 @@ pub(crate) fn derived(planner: &Planner, pipeline: &Pipeline, source: &Source, b
     for (column, sql) in &source.derive {
         let schema = plan.schema().as_ref().clone();
         let scope = Scope::of(&schema, Some(name));
-        let expr = planner.expr(sql, &schema, &scope, Grain::Row)?;
+        let Some(expr) = planner.expr(sql, &schema, &scope, Grain::Row) else {
+            planner.lose(&column.value);
+            continue;
+        };
         let mut columns: Vec<Expr> = schema
             .iter()
             .filter(|(q, f)| !(q.is_some_and(|q| q.table() == name) && f.name() == &column.value))
@@ -301,6 +306,11 @@ pub(crate) fn with_references(planner: &Planner, pipeline: &Pipeline, source: &S
     let mut plan = base;
     for reference in &source.references {
         let Some(other) = pipeline.source(&reference.source.value) else { continue };
+        if planner.names.schema(&reference.source.value).is_none() || reference.columns.len() != other.key.len() {
+            // Said where the one or the other stands.
+            planner.lose(&reference.alias.value);
+            continue;
+        }
         let alias = TableReference::bare(reference.alias.value.as_str());
         let scan =
             LogicalPlanBuilder::scan(reference.source.value.as_str(), planner.names.source(&reference.source.value)?, None)?;

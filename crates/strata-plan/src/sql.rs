@@ -3,6 +3,7 @@
 
 use crate::clock::Clock;
 use crate::codes;
+use crate::habits;
 use crate::names::Names;
 use crate::parse;
 use crate::scope::Scope;
@@ -11,11 +12,10 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, Query, Value, ValueWithSpan,
     VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::tokenizer::Token;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use strata_spec::diagnostic::did_you_mean;
-use strata_spec::{Diagnostic, Span, Sql};
+use strata_spec::{Diagnostic, Lost, Span, Sql};
 
 /// What rewriting needs to know.
 pub(crate) struct Rewrite<'a> {
@@ -26,7 +26,11 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) scope: Option<&'a Scope>,
     /// Columns that `first`'s order must hold; `None` where the table has no declared key.
     pub(crate) key: Option<&'a [String]>,
+    /// Names of what could not be made.
+    pub(crate) lost: &'a Lost,
     pub(crate) found: Vec<Diagnostic>,
+    /// Whether it uses any of those.
+    pub(crate) given_up: bool,
 }
 
 impl Rewrite<'_> {
@@ -69,7 +73,18 @@ impl Rewrite<'_> {
         };
         match resolved {
             Ok(found) => *expr = found,
+            Err((ident, ..)) if self.lost.has(&ident.value) => self.given_up = true,
             Err((ident, message, help)) => {
+                let many =
+                    matches!(&*expr, Expr::CompoundIdentifier(parts) if parts.first().is_some_and(|t| t.value == ident.value));
+                let help = match many && self.names.schema(&ident.value).is_some() && !help.starts_with("attributes and segments")
+                {
+                    true => format!(
+                        "aggregate its rows in a block `- from: {0}`, or look them up by key: `references:` of the source that is read here",
+                        ident.value
+                    ),
+                    false => help,
+                };
                 let span = self.span_of(&ident);
                 self.error(codes::UNKNOWN_COLUMN, span, message, help);
             }
@@ -144,9 +159,10 @@ impl Rewrite<'_> {
             ),
             _ => {
                 let near = did_you_mean(name, self.names.function_names());
-                let help = match near {
-                    Some(n) => format!("did you mean `{n}`?"),
-                    None => "see the list of functions in the language's documentation".to_owned(),
+                let help = match (habits::of_function(name), near) {
+                    (Some(habit), _) => habit.to_owned(),
+                    (None, Some(n)) => format!("did you mean `{n}`?"),
+                    (None, None) => "see the list of functions in the language's documentation".to_owned(),
                 };
                 (format!("there is no function `{name}`"), help)
             }
@@ -164,6 +180,7 @@ impl Rewrite<'_> {
         }
         let named: Vec<String> = order.iter().filter_map(|o| last_name(&o.expr)).collect();
         match self.key {
+            None if !self.lost.is_empty() => self.given_up = true,
             None => self.error(
                 codes::NO_TOTAL_ORDER,
                 span,
@@ -210,6 +227,10 @@ impl Rewrite<'_> {
                     };
                     match range {
                         Some(range) => columns.extend(range),
+                        None if !self.lost.is_empty() => {
+                            self.given_up = true;
+                            return None;
+                        }
                         None => {
                             self.error(
                                 codes::UNKNOWN_COLUMN,
@@ -281,7 +302,10 @@ impl VisitorMut for Rewrite<'_> {
             ast::TableFactor::Table { args: None, name, .. } => {
                 if let Some(ObjectNamePart::Identifier(i)) = name.0.last() {
                     let word = name.to_string().trim_matches('"').to_owned();
-                    if self.names.schema(&word).is_none() && !self.is_cte(&word) {
+                    let is_known = self.names.schema(&word).is_some() || self.is_cte(&word);
+                    if !is_known && self.lost.has(&word) {
+                        self.given_up = true;
+                    } else if !is_known {
                         let span = self.span_of(i);
                         let near = did_you_mean(&word, self.names.relations());
                         let help = near.map_or_else(
@@ -336,17 +360,35 @@ pub(crate) fn names_in(expr: &Expr) -> Vec<(Option<String>, String)> {
     out
 }
 
-/// Every word of an SQL text: enough to see which tables it may read.
-pub(crate) fn words(sql: &Sql) -> BTreeSet<String> {
-    match parse::tokens(sql) {
-        Ok(tokens) => tokens
-            .into_iter()
-            .filter_map(|t| match t.token {
-                Token::Word(w) => Some(w.value),
-                _ => None,
-            })
-            .collect(),
-        Err(_) => BTreeSet::new(),
+/// Every source and table that a SELECT reads; none if it cannot be read. Names that its own `with` gives are not among them.
+pub(crate) fn relations(sql: &Sql) -> BTreeSet<String> {
+    let Ok(query) = parse::query(sql) else { return BTreeSet::new() };
+    let mut found = Relations::default();
+    let _ = ast::Visit::visit(&query, &mut found);
+    found.named.retain(|name| !found.own.contains(name));
+    found.named
+}
+
+#[derive(Default)]
+struct Relations {
+    named: BTreeSet<String>,
+    own: BTreeSet<String>,
+}
+
+impl ast::Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let with = query.with.iter().flat_map(|w| &w.cte_tables);
+        self.own.extend(with.map(|cte| cte.alias.name.value.clone()));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        if let [ObjectNamePart::Identifier(i)] = name.0.as_slice() {
+            self.named.insert(i.value.clone());
+        }
+        ControlFlow::Continue(())
     }
 }
 

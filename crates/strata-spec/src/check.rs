@@ -100,6 +100,11 @@ impl Declared {
         self.attributes_readable = false;
     }
 
+    /// Whether every attribute is known.
+    pub(crate) fn attributes_are_known(&self) -> bool {
+        self.attributes_readable
+    }
+
     /// Names of a section as text.
     pub(crate) fn texts(&self, section: &str) -> Vec<&str> {
         self.names(section).iter().map(|n| n.value.as_str()).collect()

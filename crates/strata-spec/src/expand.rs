@@ -4,6 +4,7 @@
 mod loyalty;
 pub(crate) mod panel;
 mod preferred_time;
+pub(crate) mod stages;
 
 use crate::pipeline::{
     AggregateAttribute, AttributePreset, Block, FromBlock, Pipeline, RowAttribute, RowValue, Table, Terms, Window,

@@ -36,7 +36,8 @@ fn left_out(preset: &AttributePreset) -> Option<Diagnostic> {
 
 /// Whether what a source held before cannot be known: published waves never change.
 fn is_changing(source: &Source) -> bool {
-    source.mode == Mode::Mutable && source.history.is_none() && !crate::is_published_wave(&source.name.value)
+    let is_published = crate::is_published_wave(&source.name.value) || crate::published_stages(&source.name.value).is_some();
+    source.mode == Mode::Mutable && source.history.is_none() && !is_published
 }
 
 fn no_past(pipeline: &Pipeline) -> Option<Diagnostic> {

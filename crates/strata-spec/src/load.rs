@@ -7,6 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::expand;
 use crate::fields::Fields;
 use crate::language;
+use crate::lost::{self, Lost};
 use crate::pipeline::{AsOf, Pipeline};
 use crate::problems::{Problems, Reach, shown};
 use crate::read;
@@ -26,6 +27,8 @@ pub struct Loaded {
     /// The same as far as it could be read, if something is an error: to look for more that is wrong, never to run. Names and
     /// texts that could not be read are empty.
     pub draft: Option<Pipeline>,
+    /// Names that are written in the file and that the draft lacks.
+    pub lost: Lost,
     /// Everything that is wrong, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -40,12 +43,20 @@ pub fn load(source: &SourceText, vars: &[(String, String)]) -> Loaded {
 /// it must not be run. Errors: none, as `load`.
 pub fn load_within(source: &SourceText, vars: &[(String, String)], reach: Reach) -> Loaded {
     let mut problems = Problems::new(reach);
-    let pipeline = recover::tree(&source.text, &mut problems).and_then(|root| pipeline(root, vars, &mut problems));
-    let (pipeline, draft) = if problems.has_errors() { (None, pipeline) } else { (pipeline, None) };
-    Loaded { pipeline, draft, diagnostics: problems.into_sorted() }
+    let made = recover::tree(&source.text, &mut problems).and_then(|root| pipeline(root, vars, &mut problems));
+    let failed = problems.has_errors();
+    let diagnostics = problems.into_sorted();
+    match made {
+        Some((mut draft, attributes_are_known)) if failed => {
+            let lost = lost::of(&source.text, &mut draft, &diagnostics, !attributes_are_known);
+            Loaded { pipeline: None, draft: Some(draft), lost, diagnostics }
+        }
+        made => Loaded { pipeline: made.map(|(p, _)| p), draft: None, lost: Lost::default(), diagnostics },
+    }
 }
 
-fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems) -> Option<Pipeline> {
+/// The pipeline, and whether the names of all its attributes are known.
+fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems) -> Option<(Pipeline, bool)> {
     if !matches!(root.value, Value::Map(_)) {
         read::wrong_kind(&root, "a pipeline", "a mapping that starts with `version: 1` and `name: …`", problems);
         return None;
@@ -107,11 +118,12 @@ fn pipeline(mut root: Node, given: &[(String, String)], problems: &mut Problems)
         personalise,
     };
     let presets = expand::expand(&mut pipeline);
+    expand::stages::expand(&mut pipeline);
     if !(expand::panel::expand(&mut pipeline) && presets) {
         declared.attributes_are_unknown();
     }
     check::check(&pipeline, &declared, problems);
-    Some(pipeline)
+    Some((pipeline, declared.attributes_are_known()))
 }
 
 fn version(f: &mut Fields) {
@@ -164,8 +176,7 @@ pub(crate) fn as_of(node: &Node, zone: Tz, problems: &mut Problems) -> Option<As
     if written == vars::RUN_AS_OF {
         return Some(AsOf::Run);
     }
-    let instant = DateTime::parse_from_rfc3339(written).ok().map(|t| t.with_timezone(&Utc)).or_else(|| local(written, zone));
-    if let Some(instant) = instant {
+    if let Some(instant) = instant(written, zone) {
         return Some(AsOf::Literal(Located::new(instant.trunc_subsecs(6), node.span)));
     }
     let (message, help) = match moment(written) {
@@ -179,6 +190,11 @@ pub(crate) fn as_of(node: &Node, zone: Tz, problems: &mut Problems) -> Option<As
     };
     read::bad_value(codes::BAD_INSTANT, node.span, message, help, problems);
     None
+}
+
+/// An instant as people write it: with an offset, or a day or a local moment of the zone. `None` for what is none, or does not exist there.
+pub fn instant(written: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(written).ok().map(|t| t.with_timezone(&Utc)).or_else(|| local(written, zone))
 }
 
 fn local(written: &str, zone: Tz) -> Option<DateTime<Utc>> {

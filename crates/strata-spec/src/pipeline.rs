@@ -407,6 +407,8 @@ pub enum Method {
     Rfm(Rfm),
     /// `method: kmeans`
     KMeans(KMeans),
+    /// `method: lifecycle@2`
+    Lifecycle(Box<preset::Lifecycle>),
 }
 
 /// `rfm@1`

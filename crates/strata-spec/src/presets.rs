@@ -54,6 +54,7 @@ const DEFINITIONS: &[(&str, Definition)] = &[
         "lifecycle@1",
         Definition::Rules("{method: lifecycle@1, orders: orders, first_days: first_days, recency_days: recency_days}"),
     ),
+    ("lifecycle@2", Definition::Words(include_str!("presets/lifecycle@2.txt"))),
     ("kmeans", Definition::Words(include_str!("presets/kmeans.txt"))),
     ("loyalty_core@1", Definition::Words(include_str!("presets/loyalty_core@1.txt"))),
     ("preferred_time@1", Definition::Words(include_str!("presets/preferred_time@1.txt"))),

@@ -250,6 +250,7 @@ fn parquet_files_of_several_shapes_are_one_source_where_the_contract_says_so() {
     parquet(&place, "id: int!, age: string", "5,unspoken\n", "people/d.parquet");
     let said = place.refused();
     assert!(said.contains("d.parquet") && !said.contains("unspoken"), "{said}");
+    assert!(!said.contains("one of") && !said.contains("c.parquet"), "the one file is known: {said}");
     std::fs::remove_file(place.path().join("people/d.parquet")).unwrap();
     parquet(&place, "id: int!, extra: string", "6,x\n", "people/e.parquet");
     let said = place.refused();
@@ -318,4 +319,129 @@ outputs: {profile: {to: out/profile, format: csv, select: person.attributes}}
     with("known: {references: people, columns: [id]}");
     let said = place.refused();
     assert!(said.contains("31 rows fail the rule `known`: `id` is no key of `people`") && said.contains("visits.csv"), "{said}");
+}
+
+#[test]
+fn rows_that_repeat_are_put_aside_all_of_them() {
+    let pipeline = "version: 1
+name: repeats
+as_of: 2026-02-01T00:00:00Z
+sources:
+  people: {csv: people.csv, mode: mutable, key: id, columns: {id: int!}}
+  visits:
+    csv: visits
+    time: at
+    mode: append
+    columns: {visit: int, shop: string, id: int, at: timestamp!}
+    checks: {once: {unique: [visit, shop], on_fail: quarantine}}
+entities: {person: {from: people, key: id}}
+attributes: {person: [{from: visits, columns: {visits: count(*)}}]}
+outputs: {profile: {to: out/profile, format: csv, select: person.attributes}}
+";
+    // Rows 2 of `a` and 1 and 3 of `b` repeat; what is null, or comes after `as_of`, repeats nothing.
+    let place = Place::new(&[
+        ("pipeline.yaml", pipeline),
+        ("people.csv", "id\n1\n2\n"),
+        ("visits/a.csv", "visit,shop,id,at\n1,x,1,2026-01-01T00:00:00\n7,x,1,2026-01-02T00:00:00\n,x,1,2026-01-02T00:00:00\n"),
+        (
+            "visits/b.csv",
+            "visit,shop,id,at\n7,x,2,2026-01-03T00:00:00\n7,y,2,2026-01-03T00:00:00\n7,x,2,2026-01-04T00:00:00\n\
+             ,x,1,2026-01-02T00:00:00\n1,x,1,2026-02-01T00:00:00\n",
+        ),
+    ]);
+    let report = place.run();
+    assert_eq!(place.table("out/profile").unwrap(), "id,visits\n1,3\n2,1\n");
+    let table = report["outputs"].as_array().unwrap().iter().find(|o| o["name"] == "_quarantine/visits").unwrap();
+    let rows = aside(table["path"].as_str().unwrap());
+    assert_eq!(rows.keys().cloned().collect::<Vec<_>>(), [("a.csv".into(), 2), ("b.csv".into(), 1), ("b.csv".into(), 3)]);
+    assert!(rows.values().all(|r| r["_rule"] == "once" && r["_reason"].as_str().unwrap().contains("`visit`, `shop`")));
+}
+
+#[test]
+fn checks_of_tables_are_asked_of_the_rows_that_were_made() {
+    let pipeline = "version: 1
+name: tables
+as_of: 2026-02-01T00:00:00Z
+sources:
+  people: {csv: people.csv, mode: mutable, key: id, columns: {id: int!}}
+  visits: {csv: visits.csv, time: at, mode: append, columns: {visit: int!, id: int, shop: string, at: timestamp!}}
+tables:
+  days:
+    key: [id, day]
+    time: at
+    sql: select id, cast(at as date) as day, max(at) as at, count(*) as visits, min(shop) as shop from visits group by 1, 2
+    checks:
+      CHECK
+entities: {person: {from: people, key: id}}
+attributes: {person: [{from: days, columns: {days: count(*)}}]}
+outputs: {profile: {to: out/profile, format: csv, select: person.attributes}}
+";
+    let visits: String = (1..=31).map(|d| format!("{d},1,s{},2026-01-{d:02}T12:00:00\n", d % 2)).collect();
+    let place = Place::new(&[("people.csv", "id\n1\n"), ("visits.csv", &format!("visit,id,shop,at\n{visits}"))]);
+    let with = |check: &str| place.put("pipeline.yaml", &pipeline.replace("CHECK", check));
+    for right in [
+        "some: {sql: visits > 0}",
+        "all: {sql: count(*) = 31}",
+        "once: {unique: [day]}",
+        "known: {references: people, columns: [id]}",
+        "fresh: {freshness: 12h}",
+        "volume: {volume: {of: 7d, min: 1, max: 1}}",
+        "shops: {column: shop, enum: [s0, s1]}",
+    ] {
+        with(right);
+        place.run();
+        assert_eq!(place.table("out/profile").unwrap(), "id,days\n1,31\n", "{right}");
+    }
+    for (wrong, word) in [
+        ("some: {sql: shop <> 's0'}", "15 rows fail: `shop <> 's0'` is false"),
+        ("all: {sql: count(*) > 31}", "`count(*) > 31` is false"),
+        ("once: {unique: [shop]}", "29 rows repeat `shop`"),
+        ("late: {column: at, max: \"timestamp '2026-01-30T00:00:00'\"}", "2 rows fail: `at` is more than"),
+        ("fresh: {freshness: 11h}", "12.0 hours old"),
+        ("shops: {column: shop, enum: [s0]}", "16 rows fail: `shop` is none of its 1 values"),
+    ] {
+        with(wrong);
+        let said = place.refused();
+        assert!(said.contains(word) && said.contains("of `days`") && said.contains("pipeline.yaml:8"), "{wrong}: {said}");
+        with(&format!("{}, on_fail: warn}}", &wrong[..wrong.len() - 1]));
+        for again in [false, true] {
+            let report = place.run();
+            assert!(report["warnings"].to_string().contains(word), "{wrong}, again: {again}: {report}");
+        }
+    }
+    place.put("people.csv", "id\n2\n");
+    with("known: {references: people, columns: [id]}");
+    let text = place.refused();
+    assert!(text.contains("31 rows fail: `id` is no key of `people`"), "{text}");
+    // A preview asks no checks, and says so.
+    let out = place.strata(&["preview", "pipeline.yaml", "table.days"]);
+    assert!(out.status.success() && said(&out).contains("were not asked, a run asks them: `days`"), "{}", said(&out));
+}
+
+#[test]
+fn a_preview_shows_rows_that_a_run_would_stop_at_and_says_so() {
+    let place =
+        Place::new(&[("pipeline.yaml", PEOPLE), ("people/a.csv", "id,mail,age\n1,one@example.org,20\n2,secret words,30\n")]);
+    let out = place.strata(&["preview", "pipeline.yaml", "person.attributes"]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("30"));
+    let text = said(&out);
+    assert!(
+        text.contains("1 row of `people`: `mail.format`") && text.contains("a run stops here") && !text.contains("secret"),
+        "{text}"
+    );
+}
+
+#[test]
+fn of_many_files_the_one_at_fault_is_named() {
+    let place = Place::new(&[("pipeline.yaml", PEOPLE)]);
+    for i in 0..8 {
+        place.put(
+            &format!("people/f{i}.csv"),
+            &format!("id,mail,age\n{i},a@example.org,{}\n", if i == 5 { "twelve" } else { "20" }),
+        );
+    }
+    let text = place.refused();
+    assert!(text.contains("f5.csv") && text.contains("column 3") && !text.contains("twelve"), "{text}");
+    assert!(!text.contains("one of") && !text.contains("f4.csv"), "{text}");
 }

@@ -403,6 +403,56 @@ fn a_table_lies_where_its_path_plainly_says() {
 }
 
 #[test]
+fn nothing_is_published_outside_of_the_root_of_outputs() {
+    let work = tempfile::tempdir().unwrap();
+    let at = |name: &str| work.path().join(name);
+    for folder in ["lake/team", "elsewhere"] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+    }
+    for (to, link) in [("elsewhere", "lake/link"), ("nowhere", "lake/dangling"), ("lake/team", "lake/inner")] {
+        std::os::unix::fs::symlink(at(to), at(link)).unwrap();
+    }
+    for (name, content) in [("people.csv", PEOPLE), ("orders.csv", ORDERS)] {
+        std::fs::write(at(name), content).unwrap();
+    }
+    let run = |to: &str| {
+        std::fs::write(at("pipeline.yaml"), pipeline("to", to)).unwrap();
+        measured(work.path(), &["run", "pipeline.yaml", "--outputs-root", "lake"], RUN_MAX)
+    };
+    let absolute = |name: &str| at(name).display().to_string();
+    for to in [
+        "elsewhere/x".to_owned(),
+        "../elsewhere/x".to_owned(),
+        "lake/../elsewhere/x".to_owned(),
+        "lake/team/../../elsewhere/x".to_owned(),
+        "lake".to_owned(),
+        "lake/".to_owned(),
+        "lake-2/x".to_owned(),
+        "lake/link/x".to_owned(),
+        "lake/dangling/x".to_owned(),
+        "lake/%2e%2e/elsewhere/x".to_owned(),
+        "lake/%2E./elsewhere".to_owned(),
+        absolute("elsewhere/x"),
+        format!("file://{}", absolute("elsewhere/x")),
+        format!("file://{}", absolute("lake/../elsewhere/x")),
+        format!("{}/x", std::env::temp_dir().display()),
+        "s3://lake/x".to_owned(),
+    ] {
+        let done = run(&to);
+        let refused = done.code == Some(5) && done.said.contains("error[S0319]") && done.said.contains("write a place below");
+        assert!(refused || done.code == Some(2), "{to:?}: {:?} {}", done.code, done.said);
+        assert!(found_below(work.path(), "part-").is_empty(), "{to:?} wrote a table");
+    }
+    // Paths that the language refuses by themselves are not what this test is about.
+    assert_eq!(run(&absolute("elsewhere/x")).code, Some(5));
+    for to in ["lake/x".to_owned(), "lake/inner/y".to_owned(), absolute("lake/z"), format!("file://{}", absolute("lake/u"))] {
+        let done = run(&to);
+        assert_eq!(done.code, Some(0), "{to:?}: {}", done.said);
+    }
+    assert!(found_below(&at("elsewhere"), "part-").is_empty() && found_below(&at("lake"), "part-").len() >= 4);
+}
+
+#[test]
 fn a_file_that_is_not_the_declared_one_shows_none_of_its_text() {
     let dir = tempfile::tempdir().unwrap();
     let canary = "Quillon Vandermeer,quillon@example.com";

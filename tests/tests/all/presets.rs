@@ -263,3 +263,60 @@ fn presets_of_attributes_make_what_plain_python_makes() {
         run_python(&[&oracle.to_string_lossy(), case, &folder.to_string_lossy(), &file.to_string_lossy()]);
     }
 }
+
+const STAGES: &str = "\
+version: 1
+name: stages
+as_of: AS_OF
+timezone: UTC
+vars: {data: ., out: ./out}
+sources:
+  customers:
+    csv: \"${vars.data}/customers.csv\"
+    mode: mutable
+    key: id
+    columns: {id: int!, days: int, gap_days: int, recency: int}
+entities: {customer: {from: customers, key: id}}
+attributes: {customer: [{row: {days: customers.days, gap_days: customers.gap_days, recency: customers.recency, gaps: 1}}]}
+segments:
+  stage:
+    method: lifecycle@2
+    purchase_days: days
+    recency_days: recency
+    gap_days: gap_days
+    gaps: gaps
+    prior_gaps: 0
+    substates: reactivated
+    state: \"${vars.out}/made\"
+outputs:
+  defaults: {to: \"${vars.out}/{name}\", format: csv}
+  made: {select: [id, stage]}
+";
+
+#[test]
+fn who_was_slipping_or_lapsed_is_remembered_from_the_run_before() {
+    let work = tempfile::tempdir().unwrap();
+    let data = work.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let stages = |as_of: &str, rows: &[(i32, i32, i32)], round_trip: bool| {
+        let mut text = "id,days,gap_days,recency\n".to_owned();
+        rows.iter().for_each(|(id, interval, recency)| text.push_str(&format!("{id},9,{interval},{recency}\n")));
+        std::fs::write(data.join("customers.csv"), text).unwrap();
+        let report = run(work.path(), &STAGES.replace("AS_OF", as_of), &data, round_trip);
+        output(&report, "made").into_values().map(|r| r["stage"].clone()).collect::<Vec<_>>()
+    };
+    // Nothing is published: intervals of 10 days, recency of 25, 50, 17, 25, 25 and 50.
+    let first = [(1, 10, 25), (2, 10, 50), (3, 10, 17), (4, 10, 25), (5, 10, 25), (6, 10, 50)];
+    let plain = ["slipping", "lapsed", "active", "slipping", "slipping", "lapsed"];
+    assert_eq!(stages("2026-02-01", &first, false), plain);
+    // Ten days on. 1 is at 1.7 intervals and bought nothing: slipping until 1.5, where 4 is below. 5 bought a week ago.
+    let second = [(1, 20, 34), (2, 10, 3), (3, 10, 17), (4, 25, 35), (5, 4, 7), (6, 10, 3)];
+    let remembered = ["slipping", "reactivated", "active", "active", "active", "reactivated"];
+    assert_eq!(stages("2026-02-11", &second, true), remembered);
+    // The same run again reads the version before it, not its own.
+    assert_eq!(stages("2026-02-11", &second, false), remembered);
+    // Ten more: 2 bought nothing since and stays reactivated, 6 bought again. What is published is not of the past of an earlier run.
+    let third = [(1, 40, 44), (2, 10, 13), (6, 10, 2)];
+    assert_eq!(stages("2026-02-21", &third, false), ["active", "reactivated", "active"]);
+    assert_eq!(stages("2026-01-01", &first, false), plain);
+}

@@ -157,3 +157,38 @@ fn after_a_kill_the_next_run_goes_on_and_two_at_once_do_not_mix() {
     assert_eq!(contents(&serde_json::from_slice(&good[0].stdout).unwrap()), wanted);
     assert_eq!(contents(&place.run(DAY, &[])), wanted);
 }
+
+#[test]
+fn a_plan_says_which_columns_of_published_tables_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = repository().join("tests/cases/own_tests");
+    let text = std::fs::read_to_string(case.join("pipeline.yaml")).unwrap();
+    let strata = |verb: &str, text: &str, more: &[&str]| {
+        std::fs::write(dir.path().join("pipeline.yaml"), text).unwrap();
+        let mut command = Command::new(binary());
+        command.args([verb, "pipeline.yaml", "-p"]).arg(format!("data={}", case.display())).args(more).current_dir(dir.path());
+        command.output().unwrap()
+    };
+    let outputs = |text: &str| json(strata("plan", text, &["--output", "json"]))["outputs"].clone();
+    let unchanged =
+        |run: &Value| serde_json::json!([{"output": "people", "run_id": run, "added": [], "dropped": [], "retyped": []}]);
+    assert_eq!(outputs(&text), unchanged(&Value::Null));
+    let run = json(strata("run", &text, &["--output", "json"]))["run_id"].clone();
+    assert_eq!(outputs(&text), unchanged(&run));
+    let edited = text
+        .replace("region: coalesce(customers.region, 'unknown')", "region: length(coalesce(customers.region, 'unknown'))")
+        .replace("stage, level, both]", "stage, spend, both]");
+    assert_eq!(
+        outputs(&edited),
+        serde_json::json!([{
+            "output": "people",
+            "run_id": run,
+            "added": [{"name": "spend", "type": "Decimal128(20, 2)"}],
+            "dropped": [{"name": "level", "type": "Utf8"}],
+            "retyped": [{"name": "region", "from": "Utf8", "to": "Int32"}],
+        }])
+    );
+    let said = strata("plan", &edited, &[]);
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert!(said.contains("- level Utf8") && said.contains("region: Utf8 -> Int32") && said.contains("+ spend"), "{said}");
+}

@@ -55,7 +55,9 @@ fn not_a_folder(output: &Output, problems: &mut Problems) {
         "hides a part of the path in percent codes"
     } else if own.split('/').skip_while(|part| matches!(*part, "" | "." | "..")).any(|part| part == "..") {
         "goes down and up again"
-    } else if own.split('/').any(|part| matches!(part, "_pointer" | "_delta_log" | ".strata")) || own.trim_end_matches('/').ends_with("/runs") {
+    } else if own.split('/').any(|part| matches!(part, "_pointer" | "_delta_log" | ".strata"))
+        || own.trim_end_matches('/').ends_with("/runs")
+    {
         "is a folder that Strata keeps for itself"
     } else {
         return;

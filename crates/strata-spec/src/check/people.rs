@@ -17,6 +17,7 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
         let entity = &segmentation.entity.value;
         match &segmentation.method {
             Method::By { by, .. } if known => by.iter().for_each(|n| world.must_be_column(n, entity, problems)),
+            Method::Lifecycle(l) if known => l.cohort.iter().for_each(|n| world.must_be_column(n, entity, problems)),
             Method::KMeans(kmeans) if known => bare(&kmeans.features).for_each(|n| world.must_be_column(n, entity, problems)),
             _ => {}
         }

@@ -8,13 +8,15 @@ use crate::diagnostic::Diagnostic;
 use crate::pipeline::contract::CheckRule;
 use crate::pipeline::identity::Golden;
 use crate::pipeline::test::{Expect, Row, UnitTest};
-use crate::pipeline::{AttributePreset, Check, PlannedMethod, Source, Wave};
+use crate::pipeline::{AttributePreset, Check, PlannedMethod, Wave};
 use crate::problems::{Problems, shown};
 use crate::text::{Name, Span};
 
 pub(super) fn check(world: &World, problems: &mut Problems) {
     for source in &world.pipeline.sources {
-        source.checks.iter().for_each(|c| check_of(world, source, c, problems));
+        let own = |c: &Name, what: &str, p: &mut Problems| must_be_own(world, source, c, what, p);
+        let of = Checked { world, name: &source.name, time: source.time.is_some(), own: &own };
+        source.checks.iter().for_each(|c| check_of(&of, c, problems));
         if let Some(history) = &source.history {
             must_be_own(world, source, &history.valid_from, "`history`", problems);
             history.valid_to.iter().for_each(|n| must_be_own(world, source, n, "`history`", problems));
@@ -22,6 +24,11 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
         for purpose in source.licence.iter().flat_map(|l| &l.not_for) {
             world.must_be_purpose(Some(purpose), problems);
         }
+    }
+    for table in &world.pipeline.tables {
+        // What a table selects is known when its SQL is planned.
+        let of = Checked { world, name: &table.name, time: table.time.is_some(), own: &|_, _, _| {} };
+        table.checks.iter().for_each(|c| check_of(&of, c, problems));
     }
     identity(world, problems);
     presets(world, problems);
@@ -31,7 +38,18 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
     world.pipeline.tests.iter().for_each(|t| test(world, t, problems));
 }
 
-fn check_of(world: &World, source: &Source, check: &Check, problems: &mut Problems) {
+/// A source or table whose checks are looked at.
+struct Checked<'a> {
+    world: &'a World<'a>,
+    name: &'a Name,
+    /// Whether it has a time.
+    time: bool,
+    /// Reports a column that it does not have.
+    own: &'a dyn Fn(&Name, &str, &mut Problems),
+}
+
+fn check_of(of: &Checked, check: &Check, problems: &mut Problems) {
+    let (world, name) = (of.world, of.name);
     let columns: Vec<&Name> = match &check.rule {
         CheckRule::NotNull(columns) | CheckRule::Unique(columns) => columns.iter().collect(),
         CheckRule::Range { column, .. } | CheckRule::OneOf { column, .. } | CheckRule::Format { column, .. } => vec![column],
@@ -42,13 +60,10 @@ fn check_of(world: &World, source: &Source, check: &Check, problems: &mut Proble
             columns.iter().collect()
         }
         CheckRule::Freshness(_) | CheckRule::Volume(_) => {
-            if source.time.is_none() {
-                let message = format!(
-                    "check `{}` counts from a time, and `{}` has none",
-                    shown(&check.name.value),
-                    shown(&source.name.value)
-                );
-                let help = format!("add `time: column` to `{}`, or remove the check", shown(&source.name.value));
+            if !of.time {
+                let message =
+                    format!("check `{}` counts from a time, and `{}` has none", shown(&check.name.value), shown(&name.value));
+                let help = format!("add `time: column` to `{}`, or remove the check", shown(&name.value));
                 problems.add(Diagnostic::error(codes::NEEDS_TIME, check.name.span, message).help(help));
             }
             Vec::new()
@@ -56,7 +71,7 @@ fn check_of(world: &World, source: &Source, check: &Check, problems: &mut Proble
         CheckRule::Sql(_) => check.empties.iter().collect(),
     };
     for column in columns {
-        must_be_own(world, source, column, &format!("check `{}`", shown(&check.name.value)), problems);
+        (of.own)(column, &format!("check `{}`", shown(&check.name.value)), problems);
     }
 }
 
@@ -133,9 +148,6 @@ fn segments(world: &World, problems: &mut Problems) {
     for segmentation in &world.pipeline.segments {
         match &segmentation.planned {
             Some(PlannedMethod::Watch(watch)) => watch.of.iter().for_each(|n| world.must_be_segmentation(n, problems)),
-            Some(PlannedMethod::Lifecycle(lifecycle)) => {
-                lifecycle.cohort.iter().for_each(|n| world.must_be_column(n, &segmentation.entity.value, problems));
-            }
             Some(PlannedMethod::Sql { .. }) | None => {}
         }
     }

@@ -5,7 +5,7 @@ use super::{Part, Surroundings, quoted, time};
 use crate::pipeline::people::Rate;
 use crate::pipeline::wave::{Fatigue, MadeRule};
 use crate::pipeline::{
-    AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Mode, Numbers, Panel, Pipeline, ReadFormat, Source, Terms, Wave,
+    AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Numbers, Panel, Pipeline, ReadFormat, Source, Terms, Wave,
     Window,
 };
 use crate::text::{Located, Name, Span, Sql};
@@ -145,27 +145,8 @@ fn of_wave(panel: &Panel, pipeline: &Pipeline, at: usize, wave: &Wave, key: &str
 /// The published rows of a wave.
 fn source(panel: &Panel, state: &Name, wave: &Name) -> Source {
     let place = panel.waves.iter().find(|w| w.name.value == wave.value).map_or(wave.span, |w| w.name.span);
-    Source {
-        name: Located::new(wave_source(&wave.value), place),
-        format: ReadFormat::Parquet,
-        path: Located::new(state.value.replace("{wave}", &wave.value), state.span),
-        mode: Mode::Mutable,
-        time: None,
-        late_us: None,
-        learned_later: vec![],
-        key: vec![],
-        duplicates: None,
-        filter: None,
-        references: vec![],
-        derive: vec![],
-        columns: vec![],
-        classes: vec![],
-        checks: vec![],
-        drift: None,
-        history: None,
-        licence: None,
-        planned_format: None,
-    }
+    let name = Located::new(wave_source(&wave.value), place);
+    Source::undeclared(name, ReadFormat::Parquet, Located::new(state.value.replace("{wave}", &wave.value), state.span))
 }
 
 /// Helper attributes over contacts, and the rules that use them.

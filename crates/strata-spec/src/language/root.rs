@@ -80,7 +80,7 @@ pub(crate) static TEST: Shape = Shape::new(
         key("name", Form::Text, "Name in the report."),
         key("entity", Form::Text, "Which entity; the first if absent."),
         key("as_of", Form::Instant, "The instant to look back from; the pipeline's if absent."),
-        key("given", Form::Named(&ROWS), "Rows of sources; what is not given is empty."),
+        key("given", Form::Named(&ROWS), "Rows of sources; what is not given is empty. Times without an offset are of `timezone`. Checks are not asked of them; what puts rows aside or empties values does."),
         key(
             "expect",
             Form::Either(&[Form::Named(&Form::Cell), ROWS]),

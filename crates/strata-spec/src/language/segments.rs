@@ -190,11 +190,7 @@ pub(crate) static LIFECYCLE_2: Shape = Shape::new(
     "segmentation",
     "new, active, slipping, lapsed, by each one's own interval between purchases.",
     &[
-        key(
-            "method",
-            words(&[], &["lifecycle@2"], "write `method: lifecycle@1`, stages by fixed days"),
-            "The preset and its version.",
-        ),
+        key("method", word(&["lifecycle@2"]), "The preset and its version."),
         ENTITY,
         WHERE,
         OTHERS,
@@ -205,14 +201,19 @@ pub(crate) static LIFECYCLE_2: Shape = Shape::new(
         key("cohort", Form::Text, "The attribute whose mean interval stands in for missing gaps; everybody's if absent."),
         key("prior_gaps", Form::Real(0.0), "How many gaps that mean counts for (4)."),
         key("new_until", Form::Whole(1, 1000), "At most so many purchase days are new (3)."),
-        key("slipping", Form::Real(0.0), "Enters slipping when recency is so many intervals (2)."),
-        key("back", Form::Real(0.0), "Leaves slipping below so many intervals (1.5)."),
-        key("lapsed", Form::Real(0.0), "Lapsed from so many intervals on (4)."),
-        key("cap_days", DAYS, "Lapsed after so many days, whatever the interval."),
+        key("slipping", Form::Real(0.0), "Slipping when recency is more than so many intervals (2)."),
+        key("back", Form::Real(0.0), "Who was slipping, or lapsed, and bought nothing since leaves slipping below so many intervals (1.5); needs `state`."),
+        key("lapsed", Form::Real(0.0), "Lapsed when recency is more than so many intervals (4)."),
+        key("cap_days", DAYS, "Lapsed after more than so many days, whatever the interval."),
         key(
             "substates",
             Form::Either(&[SUBSTATE, Form::List(&SUBSTATE)]),
-            "`prospect` and `reactivated` as stages of their own.",
+            "`prospect` and `reactivated` as stages of their own; the latter needs `state`.",
+        ),
+        key(
+            "state",
+            Form::Text,
+            "The folder of an output with the entity's key and this segmentation: its newest version of an earlier `as_of` says who was what.",
         ),
     ],
 )

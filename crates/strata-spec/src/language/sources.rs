@@ -135,7 +135,7 @@ pub(crate) static CHECK: Shape = Shape::new(
     &[
         key("sql", Form::Sql, "A row is bad where this is false; null passes. With aggregates (`count(*) > 0`), the whole source is."),
         key("not_null", Form::Names, "Columns that must not be null."),
-        key("unique", Form::Names, "Columns that are unique together, before duplicates are removed."),
+        key("unique", Form::Names, "Columns that are unique together, before duplicates are removed; null passes. `quarantine` puts all rows aside that repeat."),
         key("column", Form::Text, "The column that `min`, `max`, `enum` and `format` are about, or that `set_null` empties."),
         key("min", Form::Sql, "The least value allowed."),
         key("max", Form::Sql, "The greatest value allowed."),
@@ -146,6 +146,32 @@ pub(crate) static CHECK: Shape = Shape::new(
         key("freshness", Form::Duration(false), "The newest row must not be older, counted back from `as_of`."),
         key("volume", Form::Map(&VOLUME), "Rows of the 24 hours before `as_of` against those of the days before."),
         key("on_fail", word(ON_FAIL), "`stop` (default), `quarantine`, `set_null` or `warn`."),
+    ],
+)
+.needs(&[&["sql", "not_null", "unique", "min", "max", "enum", "format", "references", "freshness", "volume"]]);
+
+/// A check of a table.
+pub(crate) static TABLE_CHECK: Shape = Shape::new(
+    "check",
+    "A rule for the rows of a table, or for all of them, and what the run gets where it fails.",
+    &[
+        key(
+            "sql",
+            Form::Sql,
+            "A row is bad where this is false; null passes. With aggregates (`count(*) > 0`), the whole table is.",
+        ),
+        key("not_null", Form::Names, "Columns that must not be null."),
+        key("unique", Form::Names, "Columns that are unique together; null passes."),
+        key("column", Form::Text, "The column that `min`, `max`, `enum` and `format` are about."),
+        key("min", Form::Sql, "The least value allowed."),
+        key("max", Form::Sql, "The greatest value allowed."),
+        key("enum", Form::Names, "The values allowed."),
+        key("format", word(TEXT_FORMATS), "What the text must look like."),
+        key("references", Form::Text, "A source whose key must hold the value of `columns`; null passes."),
+        key("columns", Form::Names, "The columns of `references`."),
+        key("freshness", Form::Duration(false), "The newest row must not be older, counted back from `as_of`."),
+        key("volume", Form::Map(&VOLUME), "Rows of the 24 hours before `as_of` against those of the days before."),
+        key("on_fail", word(&["stop", "warn"]), "`stop` (default) or `warn`."),
     ],
 )
 .needs(&[&["sql", "not_null", "unique", "min", "max", "enum", "format", "references", "freshness", "volume"]]);
@@ -208,7 +234,11 @@ pub(crate) static TABLE: Shape = Shape::new(
         key("key", Form::Names, "What is unique in the result; checked."),
         key("time", Form::Text, "When a row happened, for windows over it."),
         key("sql", Form::Sql, "One SELECT."),
-        key("checks", Form::Named(&Form::Map(&CHECK)), "Rules for the rows.").later("drop bad rows with `where` in the SELECT"),
+        key(
+            "checks",
+            Form::Named(&Form::Map(&TABLE_CHECK)),
+            "Rules for its rows and for all of them: `stop` (default) or `warn`.",
+        ),
     ],
 )
 .needs(&[&["key"], &["sql"]])

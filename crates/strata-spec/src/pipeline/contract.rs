@@ -1,6 +1,6 @@
 //! What a source promises beyond its types: checks, drift, history and licence. Never holds data.
 
-use super::{Duplicates, Pipeline, Source};
+use super::{Duplicates, Mode, Pipeline, ReadFormat, Source};
 use crate::text::{Located, Name, Sql};
 use chrono::NaiveDate;
 
@@ -162,6 +162,31 @@ pub struct Licence {
 }
 
 impl Source {
+    /// Files of which nothing is declared, as what is read whole.
+    pub fn undeclared(name: Name, format: ReadFormat, path: Name) -> Self {
+        Self {
+            name,
+            format,
+            path,
+            mode: Mode::Mutable,
+            time: None,
+            late_us: None,
+            learned_later: vec![],
+            key: vec![],
+            duplicates: None,
+            filter: None,
+            references: vec![],
+            derive: vec![],
+            columns: vec![],
+            classes: vec![],
+            checks: vec![],
+            drift: None,
+            history: None,
+            licence: None,
+            planned_format: None,
+        }
+    }
+
     /// Whether rows of it can be put aside: by a rule, or because copies of a key differ.
     pub fn quarantines(&self) -> bool {
         let by_column = self.columns.iter().filter_map(|c| c.on_fail.as_ref()).any(|f| f.value == OnFail::Quarantine);

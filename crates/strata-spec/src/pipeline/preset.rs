@@ -141,14 +141,12 @@ pub enum PlannedMethod {
         /// Label outside `where`.
         others: Option<Name>,
     },
-    /// `method: lifecycle@2`
-    Lifecycle(Box<Lifecycle>),
     /// `watch:` how segments move between runs.
     Watch(Watch),
 }
 
 /// `lifecycle@2`: stages by each one's own interval between purchases.
-/// τ = (gap_days + prior_gaps × mean interval of the cohort) / (gaps + prior_gaps); overdue = recency_days / τ.
+/// Who bought on no day has no stage, or is a prospect. τ = (gap_days + prior_gaps × mean interval of the cohort) / (gaps + prior_gaps); overdue = recency_days / τ.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     /// Days on which something was bought.
@@ -165,11 +163,11 @@ pub struct Lifecycle {
     pub prior_gaps: f64,
     /// At most so many purchase days are new (3).
     pub new_until: u32,
-    /// Enters slipping from this on (2).
+    /// Slipping beyond this (2).
     pub slipping: f64,
-    /// Leaves slipping below this (1.5).
+    /// Who was slipping or lapsed and bought nothing since leaves slipping below this (1.5).
     pub back: f64,
-    /// Lapsed from this on (4).
+    /// Lapsed beyond this (4).
     pub lapsed: f64,
     /// Lapsed after so many days, whatever the interval.
     pub cap_days: Option<u64>,
@@ -177,6 +175,8 @@ pub struct Lifecycle {
     pub prospect: bool,
     /// `reactivated` is a stage of its own.
     pub reactivated: bool,
+    /// Folder of the published table with the stages of earlier runs.
+    pub state: Option<Name>,
     /// Label outside `where`.
     pub others: Option<Name>,
 }

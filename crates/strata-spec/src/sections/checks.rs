@@ -3,7 +3,7 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::language::sources;
+use crate::language::{Shape, sources};
 use crate::pipeline::contract::{Added, CheckRule, Dropped, OnFail, Retyped, TextFormat, Volume};
 use crate::pipeline::{Check, Drift, Licence, RowHistory};
 use crate::problems::{Problems, shown};
@@ -25,15 +25,31 @@ const RULES: [&str; 10] = ["sql", "not_null", "unique", "min", "max", "enum", "f
 const WAYS: &str = "write one of `sql: condition`, `not_null: [column]`, `unique: [column]`, `column` with `min`, `max`, \
                     `enum` or `format`, `references: source` with `columns`, `freshness: 26h`, or `volume: {min: 0.5, max: 2}`";
 
-/// `checks:`
+/// `checks:` of a source.
 pub(crate) fn checks(node: &Node, problems: &mut Problems) -> Vec<Check> {
     let entries = read::named(node, "`checks`", problems);
-    entries.into_iter().filter_map(|(name, node)| check(name, node, problems)).collect()
+    entries.into_iter().filter_map(|(name, node)| check(name, node, &sources::CHECK, problems)).collect()
 }
 
-fn check(name: &Name, node: &Node, problems: &mut Problems) -> Option<Check> {
-    let mut f = Fields::open(node, name, &sources::CHECK, problems)?;
-    let on_fail = f.word("on_fail", ON_FAIL).unwrap_or(OnFail::Stop);
+/// `checks:` of a table: its rows are computed, so there is none to put aside or to empty.
+pub(crate) fn checks_of_table(node: &Node, problems: &mut Problems) -> Vec<Check> {
+    let entries = read::named(node, "`checks`", problems);
+    entries.into_iter().filter_map(|(name, node)| check(name, node, &sources::TABLE_CHECK, problems)).collect()
+}
+
+fn check(name: &Name, node: &Node, shape: &'static Shape, problems: &mut Problems) -> Option<Check> {
+    let mut f = Fields::open(node, name, shape, problems)?;
+    if std::ptr::eq(shape, &sources::TABLE_CHECK)
+        && let Some(word) = ["quarantine", "set_null"].into_iter().find(|w| f.key_value_is("on_fail", w))
+    {
+        let message = format!("rows of a table are computed: `{word}` has none to act on in check `{}`", shown(&name.value));
+        let help = "write `on_fail: stop` or `on_fail: warn`, or leave such rows out with `where` in the SELECT";
+        f.p.add(Diagnostic::error(codes::WRONG_ACTION, f.key_span("on_fail"), message).help(help));
+        f.pass_rest();
+        return None;
+    }
+    let known = if std::ptr::eq(shape, &sources::TABLE_CHECK) { &[ON_FAIL[0], ON_FAIL[3]] } else { ON_FAIL };
+    let on_fail = f.word("on_fail", known).unwrap_or(OnFail::Stop);
     let on_fail = Located::new(on_fail, f.value_span("on_fail"));
     let column = f.name("column");
     let written: Vec<&str> = RULES.into_iter().filter(|k| f.has(k)).collect();

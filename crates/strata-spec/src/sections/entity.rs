@@ -42,7 +42,7 @@ fn table(name: &Name, node: &Node, problems: &mut Problems) -> Option<Table> {
         .unwrap_or_default();
     let time = f.name("time");
     let sql = f.need_sql("sql", "write `sql: |` and a SELECT below it");
-    let checks = f.take("checks").map(|n| checks::checks(n, f.p)).unwrap_or_default();
+    let checks = f.take("checks").map(|n| checks::checks_of_table(n, f.p)).unwrap_or_default();
     f.finish();
     Some(Table { name: name.clone(), key, time, sql, checks })
 }

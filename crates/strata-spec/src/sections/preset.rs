@@ -183,8 +183,18 @@ pub(crate) fn lifecycle_2(f: &mut Fields) -> Lifecycle {
         cap_days: f.whole("cap_days", 1..=1_000_000),
         prospect: substates.iter().any(|n| n.value == "prospect"),
         reactivated: substates.iter().any(|n| n.value == "reactivated"),
+        state: f.take("state").and_then(|n| read::path(n, "`state`", f.p)),
         others: f.name_or_null("others"),
     };
+    if made.state.is_none() && !f.has("state") {
+        let needing = if made.reactivated { Some("substates") } else { Some("back").filter(|k| f.has(k)) };
+        if let Some(key) = needing {
+            let message =
+                format!("`{key}` looks back at the stages of an earlier run, and {} does not say where they are", f.what);
+            let help = "write `state: \"${vars.out}/profile\"`, the folder of an output that selects the entity's key and this segmentation";
+            f.p.add(Diagnostic::error(codes::MISSING_KEY, f.key_span(key), message).help(help));
+        }
+    }
     for (low, high, below, above) in
         [("back", "slipping", made.back, made.slipping), ("slipping", "lapsed", made.slipping, made.lapsed)]
     {

@@ -5,10 +5,16 @@ use crate::diagnostic::Diagnostic;
 use crate::pipeline::Rule;
 use crate::problems::Problems;
 use crate::read;
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 
 /// Rules in order; `else` once at most, and last.
 pub(crate) fn rules(node: &Node, problems: &mut Problems) -> Vec<Rule> {
+    if let Value::List(_) = node.value {
+        let help = "write `rules: {gold: spend > 100, rest: else}`, or a line each without `-`: the first that holds wins";
+        let message = "`rules` must be a mapping of labels and conditions, found a list";
+        problems.add(Diagnostic::error(codes::WRONG_KIND, node.span, message).help(help));
+        return Vec::new();
+    }
     let entries = read::entries(node, "`rules`", problems);
     let mut rules = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {

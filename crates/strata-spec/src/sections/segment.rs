@@ -13,11 +13,11 @@ use crate::text::{Located, Name};
 use crate::tree::Node;
 
 const WAYS: &str = "write one of `rules: {label: condition}`, `by: [attribute]`, `quantile: expression` with `bins`, \
-                    `method: rfm@1 | lifecycle@1 | kmeans`, or `where: condition` alone";
+                    `method: rfm@1 | lifecycle@1 | lifecycle@2 | kmeans`, or `where: condition` alone";
 /// Keys that people write in place of `method`.
 const OTHER_WORDS: [&str; 3] = ["preset", "cluster", "type"];
 const WAYS_KEYS: [&str; 6] = ["rules", "by", "quantile", "method", "sql", "watch"];
-pub(crate) const METHODS: [&str; 3] = ["rfm@1", "lifecycle@1", "kmeans"];
+pub(crate) const METHODS: [&str; 4] = ["rfm@1", "lifecycle@1", "lifecycle@2", "kmeans"];
 /// Methods that a later version will know; their keys cannot be judged.
 const METHODS_LATER: [&str; 3] = ["gmm", "lca", "kprototypes"];
 
@@ -157,13 +157,7 @@ fn preset_or_model(f: &mut Fields, entity: &Name, entities: &[Entity]) -> Option
             Some(now(Method::Rfm(preset::rfm(f, key))))
         }
         "lifecycle@1" => Some(now(preset::lifecycle_1(f))),
-        "lifecycle@2" => {
-            if f.word("method", &[("lifecycle@2", ())]).is_none() {
-                f.pass_rest();
-                return None;
-            }
-            Some(later(PlannedMethod::Lifecycle(Box::new(preset::lifecycle_2(f)))))
-        }
+        "lifecycle@2" => Some(now(Method::Lifecycle(Box::new(preset::lifecycle_2(f))))),
         "kmeans" => kmeans::kmeans(f).map(|k| now(Method::KMeans(k))),
         other if METHODS_LATER.contains(&other) => {
             f.p.not_yet(node.span, &format!("`method: {other}`"), "write `method: kmeans`");
