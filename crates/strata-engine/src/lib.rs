@@ -9,6 +9,7 @@ mod edges;
 pub mod error;
 pub mod files;
 mod foresee;
+mod guard;
 mod identity;
 pub mod journal;
 pub mod load;

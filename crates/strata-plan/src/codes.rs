@@ -27,6 +27,7 @@ codes! {
     TIMEZONE = "S0316", "The function would count in UTC while the pipeline's time zone is another. Use `hour(ts)`, `isodow(ts)`, `daypart(ts)` or `cast(ts as date)`, which are local; parts of a date are the same everywhere: `date_part('month', cast(ts as date))`.";
     FILE_COLUMNS = "S0317", "The files of a source do not hold a column that the pipeline declares or uses. Compare the column list in the message with the pipeline.";
     DRIFT = "S0318", "Files of a source hold other columns than the source declares, or other types. `drift:` says what that means.";
+    TELLS = "S0319", "An output with a `pseudonym` holds something that tells who its people are: the entity key, contact data beside other columns, or a column of class `quasi_id` that `anonymity` does not look over.";
     NOT_YET = "S0390", "The language has this, this version of Strata does not. The help line says what to use instead.";
 }
 

@@ -98,6 +98,7 @@ codes! {
         "S0316", "a function would count in another time zone";
         "S0317", "a column is not in the files";
         "S0318", "the files are not as declared";
+        "S0319", "an export could tell who somebody is";
         "S0390", "not in this version of Strata";
     ]
 }

@@ -29,7 +29,7 @@ mod yaml;
 
 pub use codes::explain;
 pub use diagnostic::{Code, Diagnostic, Kind, Severity};
-pub use expand::panel::is_published_wave;
+pub use expand::panel::{is_published_wave, was};
 pub use fmt::fmt;
 pub use hints::hints;
 pub use load::{Loaded, load, load_within};
