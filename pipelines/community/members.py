@@ -17,17 +17,22 @@ def chance(*parts):
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def households(data):
-    path = os.path.join(data, "transactions.parquet")
+def read(path, columns):
+    """Distinct rows of a Parquet file, as texts, in order."""
     try:
         import duckdb
 
-        rows = duckdb.sql(f"select distinct household_id from '{path}' order by 1").fetchall()
-        return [str(r[0]) for r in rows]
+        found = duckdb.sql(f"select distinct {', '.join(columns)} from '{path}'").fetchall()
     except ImportError:
         import pyarrow.parquet as pq
 
-        return sorted({str(v) for v in pq.read_table(path, columns=["household_id"])["household_id"].to_pylist()})
+        table = pq.read_table(path, columns=columns)
+        found = set(zip(*(table[c].to_pylist() for c in columns)))
+    return sorted(tuple(str(v) for v in row) for row in found)
+
+
+def households(data):
+    return [row[0] for row in read(os.path.join(data, "transactions.parquet"), ["household_id"])]
 
 
 def rows_to(path, head, rows):

@@ -1,7 +1,10 @@
 #!/bin/sh
 # Three waves, one after the other: draw, field, weigh. WAVES="spring" does only the first.
 #   waves.sh DATA WORK
+# Panelists leave the house by pseudonyms of COMMUNITY_EXPORT_KEY: keep yours, or the names of one wave cannot be made again.
 set -eu
+: "${COMMUNITY_EXPORT_KEY:?say the key of the pseudonyms: export COMMUNITY_EXPORT_KEY=...}"
+export COMMUNITY_EXPORT_KEY
 here=$(cd "$(dirname "$0")" && pwd)
 data=$1
 work=$2

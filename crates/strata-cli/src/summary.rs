@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use strata_engine::RunReport;
-use strata_engine::report::{CapReport, SegmentReport, WaveReport};
+use strata_engine::report::{CapReport, GuardReport, SegmentReport, WaveReport};
 
 /// Segments shown of one segmentation.
 const SEGMENTS_SHOWN: usize = 12;
@@ -37,9 +37,35 @@ pub(crate) fn text(report: &RunReport) -> String {
     for o in &report.outputs {
         let unchanged = if o.run_id == report.run_id { "" } else { "  (unchanged)" };
         let _ = writeln!(out, "  {:<width$}  {:>10} rows  {}{unchanged}", o.name, number(o.rows), o.path);
+        o.guard.iter().for_each(|g| guard(&mut out, g));
     }
     let _ = write!(out, "\n{} in {:.1} s, run {}", report.state, report.seconds, report.run_id);
     out
+}
+
+/// What it cost to hide the people of an output.
+fn guard(out: &mut String, g: &GuardReport) {
+    if g.groups > 0 && g.smallest.is_none() {
+        let _ = writeln!(
+            out,
+            "    counts of 1 to {} are not shown, nor what would tell them: {} empty",
+            g.k.saturating_sub(1),
+            number(g.hidden_cells)
+        );
+        return;
+    }
+    let taken = g.steps.iter().filter(|(_, step)| *step > 0).map(|(column, step)| format!("{column} by {step}"));
+    let taken = taken.collect::<Vec<_>>().join(", ");
+    let coarser = if taken.is_empty() { "no column coarser".to_owned() } else { format!("coarser: {taken}") };
+    let _ = writeln!(
+        out,
+        "    {} groups of people who look alike, the smallest {} (at least {}); {coarser}; columns left empty of {} of {}",
+        number(g.groups),
+        number(g.smallest.unwrap_or(0)),
+        g.k,
+        number(g.left_empty),
+        number(g.people)
+    );
 }
 
 fn rows(out: &mut String, report: &RunReport) {

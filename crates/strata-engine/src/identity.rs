@@ -134,7 +134,10 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
         }
         PlannedStep::Write(name) => {
             let Some(output) = pipeline.outputs.iter().find(|o| o.name.value == *name) else { return Ok(Parts::default()) };
-            let text = format!("{output:?}{:?}", compiled.cuts_to_keep(solved));
+            let key = output.export.pseudonym.as_ref().map(|p| Numbers::Env(p.key.clone()));
+            let key = key.map_or(Ok(String::new()), |key| key_fingerprint(&key))?;
+            let strictest: Vec<_> = pipeline.outputs.iter().map(|o| (&o.from, &o.export.min_cell)).collect();
+            let text = format!("{output:?}{:?}{key}{strictest:?}", compiled.cuts_to_keep(solved));
             Parts { plans: vec![compiled.output_plan(output, solved)?], text, ..Parts::default() }
         }
         PlannedStep::Commit => Parts::default(),

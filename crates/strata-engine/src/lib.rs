@@ -10,6 +10,7 @@ mod edges;
 pub mod error;
 pub mod files;
 mod foresee;
+mod guard;
 mod identity;
 mod intervals;
 pub mod journal;

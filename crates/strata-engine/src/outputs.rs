@@ -47,15 +47,17 @@ pub(crate) fn format_name(output: &Output) -> &'static str {
         WriteFormat::Parquet => "parquet",
         WriteFormat::Csv => "csv",
         WriteFormat::Delta => "delta",
+        WriteFormat::Jsonl => "jsonl",
+        WriteFormat::Xlsx => "xlsx",
     }
 }
 
 /// What makes versions of an output visible.
 pub(crate) fn log_of(output: &Output) -> Log {
     match (output.format, output.history.value) {
-        (WriteFormat::Parquet | WriteFormat::Csv, _) => Log::Pointer,
         (WriteFormat::Delta, History::None) => Log::Delta,
         (WriteFormat::Delta, History::Snapshot) => Log::DeltaByAsOf,
+        (WriteFormat::Parquet | WriteFormat::Csv | WriteFormat::Jsonl | WriteFormat::Xlsx, _) => Log::Pointer,
     }
 }
 

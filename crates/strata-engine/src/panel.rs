@@ -50,6 +50,7 @@ pub(crate) async fn wave(run: &mut Run<'_>, name: &str) -> Result<String> {
     if let Some(weights) = &wave.weights {
         report.weights = Some(raking::rake_sample(run, &step, &wave, weights).await?);
     }
+    report.record = Some(history::record(run, &step, &wave, &report)?);
     let reserve = if rows > asked { format!(", {} in reserve", rows - asked) } else { String::new() };
     let detail = format!("{} of {} eligible drawn{reserve}", report.drawn, report.eligible);
     run.report.panel.push(report);

@@ -2,11 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::outputs::{self, OutputTable, format_name};
-use crate::panel;
 use crate::progress::Event;
 use crate::report::OutputReport;
 use crate::run::Run;
-use strata_operators::write::{WriteCompression, WriteFormat, WriteSpec};
+use crate::{guard, panel};
+use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteSpec};
 use strata_publish::{Base, Manifest, stored_schema};
 use strata_spec::pipeline;
 
@@ -22,7 +22,7 @@ impl Run<'_> {
         };
         let base = table.table.begin().await.map_err(|e| Error::of_publish(&step, e))?;
         let run_id = self.report.run_id.clone();
-        let plan = self.planned(&step, self.compiled.output_plan(&output, &self.solved))?;
+        let (plan, guard) = guard::plan(self, &step, &output).await?;
         let schema = stored_schema(plan.schema().as_arrow()).map_err(|e| Error::of_step(&step, e))?;
         let below = format!("runs/{run_id}");
         let spec = WriteSpec {
@@ -30,16 +30,19 @@ impl Run<'_> {
             format: match output.format {
                 pipeline::WriteFormat::Parquet | pipeline::WriteFormat::Delta => WriteFormat::Parquet,
                 pipeline::WriteFormat::Csv => WriteFormat::Csv,
+                pipeline::WriteFormat::Jsonl => WriteFormat::Jsonl,
+                pipeline::WriteFormat::Xlsx => WriteFormat::Xlsx,
             },
             attempt: format!("a{}", self.report.attempt),
             compression: WriteCompression::Zstd,
             bounds: self.compiled.bounds(&output),
+            formulas: if output.export.keeps_formulas { Formulas::Keep } else { Formulas::Escape },
         };
         let receipts = self.write(&step, plan, spec).await?;
         let manifest = Manifest::new(&self.report.pipeline, &run_id, &self.report.as_of, &schema, receipts)
             .map_err(|e| Error::of_publish(&step, e))?;
         let mut kept = outputs::as_kept(&self.compiled.cuts_to_keep(&self.solved))?;
-        kept.extend(panel::history::kept(self.compiled.pipeline(), &output));
+        kept.extend(panel::history::kept(self.compiled.pipeline(), &output, &self.report.panel)?);
         let manifest = Manifest { kept, ..manifest };
         self.report.outputs.push(OutputReport {
             name: name.to_owned(),
@@ -50,6 +53,7 @@ impl Run<'_> {
             rows: manifest.rows.max(0) as u64,
             bytes: manifest.bytes.max(0) as u64,
             committed: false,
+            guard,
         });
         let detail = format!("{} rows", manifest.rows);
         self.written.push((table, base, manifest));

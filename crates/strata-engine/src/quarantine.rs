@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::outputs::OutputTable;
 use crate::report::OutputReport;
 use crate::run::Run;
-use strata_operators::write::{WriteCompression, WriteFormat, WriteSpec};
+use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteSpec};
 use strata_publish::{Manifest, stored_schema};
 
 impl Run<'_> {
@@ -30,6 +30,7 @@ impl Run<'_> {
             attempt: format!("a{}", self.report.attempt),
             compression: WriteCompression::Zstd,
             bounds: vec![],
+            formulas: Formulas::Keep,
         };
         let receipts = self.write(&step, plan, spec).await?;
         let manifest = Manifest::new(&self.report.pipeline, &run_id, &self.report.as_of, &schema, receipts)
@@ -49,6 +50,7 @@ impl Run<'_> {
             rows,
             bytes: manifest.bytes.max(0) as u64,
             committed: false,
+            guard: None,
         });
         self.written.push((table, base, manifest));
         Ok(format!("{rows} rows"))

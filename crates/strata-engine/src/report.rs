@@ -204,6 +204,34 @@ pub struct WaveReport {
     pub overlaps: Vec<OverlapReport>,
     /// Weights, if the wave has any.
     pub weights: Option<WeightReport>,
+    /// What the draw follows from: with the same, the same people are drawn.
+    #[serde(default)]
+    pub record: Option<DrawRecord>,
+}
+
+/// What a draw follows from, and how many it drew; the manifests of a wave's outputs keep it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawRecord {
+    /// `as_of`, RFC 3339.
+    pub as_of: String,
+    /// SHA-256 of the pipeline as it was read, variables and presets in place, without comments and places.
+    pub pipeline: String,
+    /// SHA-256 of what decides who is drawn for the wave.
+    pub wave: String,
+    /// The name of the permanent random numbers.
+    pub numbers: String,
+    /// Their seed; none where a secret key makes them.
+    pub seed: Option<u64>,
+    /// SHA-256 of the pinned files of each source: path, size, time and tag.
+    pub frame: std::collections::BTreeMap<String, String>,
+    /// Everyone on the roster.
+    pub roster: u64,
+    /// Members left by the rules.
+    pub eligible: u64,
+    /// Members drawn, to be asked at once.
+    pub drawn: u64,
+    /// Members drawn into the reserve.
+    pub reserve: u64,
 }
 
 /// Who fails which rule first in one stratum.
@@ -335,6 +363,32 @@ pub struct OutputReport {
     pub bytes: u64,
     /// Whether readers see it.
     pub committed: bool,
+    /// What guarding the people in it cost, where it does.
+    #[serde(default)]
+    pub guard: Option<GuardReport>,
+}
+
+/// What it cost that nobody in an output stands out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GuardReport {
+    /// Output.
+    pub output: String,
+    /// People in a group, at least.
+    pub k: u64,
+    /// People in the output, or in its counts.
+    pub people: u64,
+    /// Groups of people who look alike.
+    pub groups: u64,
+    /// People in the smallest.
+    pub smallest: Option<u64>,
+    /// People whose columns are left empty.
+    pub left_empty: u64,
+    /// (column, the step of its ladder that was taken).
+    pub steps: Vec<(String, u64)>,
+    /// Mean over columns of the step taken over the steps there are.
+    pub loss: f64,
+    /// Counts that are not shown.
+    pub hidden_cells: u64,
 }
 
 impl SourceRows {

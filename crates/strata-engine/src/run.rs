@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use strata_operators::pinned::{PinnedFormat, PinnedTable};
-use strata_operators::write::{WriteCompression, WriteFormat, WriteNode, WriteSpec};
+use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteNode, WriteSpec};
 use strata_plan::{Compiled, Solved};
 use strata_publish::{Base, Manifest, Receipt, stored_schema};
 use strata_runtime::clock::{self, Stopwatch};
@@ -417,6 +417,7 @@ impl Run<'_> {
             attempt: format!("a{}", self.report.attempt),
             compression: WriteCompression::Lz4,
             bounds: vec![],
+            formulas: Formulas::Keep,
         };
         let receipts = self.write(step, plan, spec).await?;
         let rows: u64 = receipts.iter().map(|r| r.rows.max(0) as u64).sum();

@@ -3,21 +3,22 @@
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::load::{Loaded, verdict};
-use crate::panel;
 use crate::progress::{Progress, Silent};
 use crate::report::{RunReport, WaveReport};
 use crate::returned::{self, ReturnReport, Returned, Weighed};
 use crate::run::{Around, Run};
 use crate::runner::Runner;
 use crate::steps::PlannedStep;
+use crate::{guard, panel};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use strata_plan::{Catalog, Clock, Compiled, Node, Required, Solved};
 use strata_runtime::store;
+use strata_spec::pipeline::Output;
 
 /// Nothing is kept of a trial.
 static UNKEPT: Files = Files { reports: Vec::new(), steps: None };
@@ -102,7 +103,10 @@ impl<'a> Trial<'a> {
         let failed = |e| Error::of_step("preview", e);
         let required = self.run.compiled.required(node).map_err(failed)?;
         self.make(&required).await?;
-        let plan = self.run.compiled.first_rows(node, &self.run.solved, rows).map_err(failed)?;
+        let plan = match self.guarded(node).await? {
+            Some(plan) => LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(|b| b.build()).map_err(failed)?,
+            None => self.run.compiled.first_rows(node, &self.run.solved, rows).map_err(failed)?,
+        };
         self.collect(plan).await
     }
 
@@ -111,8 +115,22 @@ impl<'a> Trial<'a> {
         let failed = |e| Error::of_step("rows", e);
         let required = self.run.compiled.required(node).map_err(failed)?;
         self.make(&required).await?;
-        let plan = self.run.compiled.node_plan(node, &self.run.solved).map_err(failed)?;
+        let plan = match self.guarded(node).await? {
+            Some(plan) => plan,
+            None => self.run.compiled.node_plan(node, &self.run.solved).map_err(failed)?,
+        };
         self.collect(plan).await
+    }
+
+    /// The rows of an output that guards the people in it; whoever looks at them sees no more than its readers.
+    async fn guarded(&mut self, node: &Node) -> Result<Option<LogicalPlan>> {
+        let Node::Output(name) = node else { return Ok(None) };
+        let output = self.run.compiled.pipeline().outputs.iter().find(|o| o.name.value == *name).cloned();
+        let guards = |o: &Output| o.export.anonymity.is_some() || o.export.min_cell.is_some();
+        match output.filter(guards) {
+            Some(output) => Ok(Some(guard::plan(&mut self.run, &format!("output {name}"), &output).await?.0)),
+            None => Ok(None),
+        }
     }
 
     /// All rows of a plan of the compiled pipeline. Errors: as a run's.

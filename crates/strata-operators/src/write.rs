@@ -25,13 +25,27 @@ pub struct WriteSpec {
     /// Attempt token, put in by the engine: `[A-Za-z0-9-]`, 1 to 64 characters. It is part of every file name, so that two
     /// attempts never write to the same file.
     pub attempt: String,
-    /// How Parquet pages are compressed; CSV ignores it.
+    /// How Parquet pages are compressed; other formats ignore it.
     #[serde(default)]
     pub compression: WriteCompression,
     /// Columns whose smallest and largest value may stand in the receipt. Empty unless the plan knows a column is not personal:
     /// a value that is not named here never leaves the file. Only numbers, dates and timestamps are ever recorded.
     #[serde(default)]
     pub bounds: Vec<String>,
+    /// What becomes of text in CSV that a spreadsheet would take for a formula.
+    #[serde(default)]
+    pub formulas: Formulas,
+}
+
+/// What becomes of text in CSV that a spreadsheet would take for a formula: it starts with `=`, `+`, `-`, `@`, a tab or CR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Formulas {
+    /// An apostrophe is written before it, and a spreadsheet shows it as text.
+    #[default]
+    Escape,
+    /// It is written as it is: for machines that read the file.
+    Keep,
 }
 
 /// A file format.
@@ -42,6 +56,10 @@ pub enum WriteFormat {
     Parquet,
     /// UTF-8 comma-separated values with a header, RFC 4180.
     Csv,
+    /// UTF-8, one JSON object a line, RFC 8259.
+    Jsonl,
+    /// An Excel workbook (ISO 29500), as many rows as a sheet holds on each.
+    Xlsx,
 }
 
 /// How Parquet pages are compressed.
@@ -120,6 +138,8 @@ impl WriteSpec {
         let format = match self.format {
             WriteFormat::Parquet => wire::WriteFormat::Parquet,
             WriteFormat::Csv => wire::WriteFormat::Csv,
+            WriteFormat::Jsonl => wire::WriteFormat::Jsonl,
+            WriteFormat::Xlsx => wire::WriteFormat::Xlsx,
         };
         let compression = match self.compression {
             WriteCompression::Zstd => wire::WriteCompression::Zstd,
@@ -132,6 +152,7 @@ impl WriteSpec {
             attempt: self.attempt.clone(),
             compression: compression.into(),
             bounds: self.bounds.clone(),
+            keeps_formulas: self.formulas == Formulas::Keep,
         }
         .encode_to_vec()
     }
@@ -145,6 +166,8 @@ impl WriteSpec {
         let format = match message.format() {
             wire::WriteFormat::Parquet => WriteFormat::Parquet,
             wire::WriteFormat::Csv => WriteFormat::Csv,
+            wire::WriteFormat::Jsonl => WriteFormat::Jsonl,
+            wire::WriteFormat::Xlsx => WriteFormat::Xlsx,
             wire::WriteFormat::Unspecified => return internal_err!("a write node arrived with format {}", message.format),
         };
         let compression = match message.compression() {
@@ -155,8 +178,9 @@ impl WriteSpec {
                 return internal_err!("a write node arrived with compression {}", message.compression);
             }
         };
+        let formulas = if message.keeps_formulas { Formulas::Keep } else { Formulas::Escape };
         let wire::Write { folder, attempt, bounds, .. } = message;
-        let spec = Self { folder, format, attempt, compression, bounds };
+        let spec = Self { folder, format, attempt, compression, bounds, formulas };
         spec.check()?;
         Ok(spec)
     }
@@ -246,6 +270,8 @@ impl fmt::Display for WriteFormat {
         f.write_str(match self {
             Self::Parquet => "parquet",
             Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+            Self::Xlsx => "xlsx",
         })
     }
 }
@@ -264,6 +290,7 @@ mod tests {
             attempt: "a1".into(),
             compression: WriteCompression::Zstd,
             bounds: vec![],
+            formulas: Formulas::Escape,
         }
     }
 
@@ -288,10 +315,12 @@ mod tests {
 
     #[test]
     fn the_wire_keeps_everything_and_refuses_what_it_does_not_know() {
-        for format in [WriteFormat::Parquet, WriteFormat::Csv] {
+        for format in [WriteFormat::Parquet, WriteFormat::Csv, WriteFormat::Jsonl, WriteFormat::Xlsx] {
             for compression in [WriteCompression::Zstd, WriteCompression::Lz4, WriteCompression::None] {
-                let spec = WriteSpec { format, compression, bounds: vec!["born".into(), "".into()], ..spec() };
-                assert_eq!(WriteSpec::decode(&spec.encode()).unwrap(), spec);
+                for formulas in [Formulas::Escape, Formulas::Keep] {
+                    let spec = WriteSpec { format, compression, bounds: vec!["born".into(), "".into()], formulas, ..spec() };
+                    assert_eq!(WriteSpec::decode(&spec.encode()).unwrap(), spec);
+                }
             }
         }
         let message = wire::Write::decode(spec().encode().as_slice()).unwrap();

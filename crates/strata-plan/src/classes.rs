@@ -65,6 +65,8 @@ pub(crate) fn check(
             Select::Source(table, column) => {
                 refuse(planner, output, item.span, column, of_relation(pipeline, relations, table, column));
             }
+            // A pseudonym stands in its place.
+            Select::Column(name) if output.export.pseudonym.is_some() && *name == entity.key.value => {}
             Select::Column(name) => refuse(planner, output, item.span, name, classes(pipeline, relations, &pass.result, name)),
             Select::Attributes(_) => {
                 for name in pass.attributes.iter().filter(|a| !a.starts_with('_')) {

@@ -28,6 +28,7 @@ codes! {
     FILE_COLUMNS = "S0317", "The files of a source do not hold a column that the pipeline declares or uses. Compare the column list in the message with the pipeline.";
     DRIFT = "S0318", "Files of a source hold other columns than the source declares, or other types. `drift:` says what that means.";
     OUTSIDE = "S0319", "An output would be published outside of where outputs may be here.";
+    TELLS = "S0320", "An output with a `pseudonym` holds something that tells who its people are: the entity key, contact data beside other columns, or a column of class `quasi_id` that `anonymity` does not look over.";
     NOT_YET = "S0390", "The language has this, this version of Strata does not. The help line says what to use instead.";
 }
 

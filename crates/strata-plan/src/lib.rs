@@ -9,7 +9,9 @@ mod clock;
 pub mod codes;
 mod cogroup;
 mod contract;
+mod exports;
 mod expr;
+mod guard;
 mod habits;
 mod lifecycle;
 mod moves;
@@ -33,12 +35,13 @@ mod table_checks;
 pub use catalog::{Catalog, KeptCuts, Known};
 pub use clock::Clock;
 pub use contract::{Asks, TableCheck};
+pub use guard::weights_of;
 pub use moves::Moves;
 pub use nodes::{Node, Required, Written, resolve};
 pub use panel::{DrawnRow, Gathered, Measured, Overlap, PanelColumns, Waterfall, cells_of, is_gathered};
 pub use quarantine::{DUPLICATES, FILE};
 pub use segments::{Boundary, KMeansPlan, Ranking};
-pub use solved::{Allocation, Clusters, Factors, Intervals, Solved};
+pub use solved::{Allocation, Clusters, Factors, Guard, GuardRow, Intervals, Solved};
 pub use sources::{AFTER_AS_OF, FILTERED};
 
 use attributes::{EntityPass, Relations};
@@ -334,6 +337,7 @@ impl Compiled<'_> {
         }
         for output in &self.pipeline.outputs {
             classes::check(&self.planner, self.pipeline, &self.relations, entity, pass, output);
+            exports::check(&self.planner, self.pipeline, &self.relations, entity, pass, output);
             if matches!(&output.from, Rows::Entity(e) if e.value == entity.name.value) {
                 let _ = outputs::entity_rows(&self.planner, self.pipeline, entity, pass, output, &view);
             }

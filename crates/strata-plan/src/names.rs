@@ -166,9 +166,10 @@ impl Names {
                 scalars.insert(name.to_owned(), Arc::clone(f));
             }
         }
-        scalars.extend(
-            functions::scalar_functions().into_iter().filter(|f| f.name() != functions::HASH64).map(|f| (f.name().to_owned(), f)),
-        );
+        // What pipelines cannot call.
+        let hidden = [functions::HASH64, functions::PSEUDONYM];
+        let own = functions::scalar_functions().into_iter().filter(|f| !hidden.contains(&f.name()));
+        scalars.extend(own.map(|f| (f.name().to_owned(), f)));
         let mut aggregates = HashMap::new();
         let defaults = SessionStateDefaults::default_aggregate_functions();
         for f in defaults.iter().filter(|f| is_listed(AGGREGATES, f.name(), f.aliases())) {

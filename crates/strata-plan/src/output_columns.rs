@@ -37,7 +37,7 @@ impl Compiled<'_> {
                 let panel = pipeline.panel.as_ref().zip(pipeline.wave(name.as_str()));
                 let Some((panel, wave)) = panel else { return Ok(None) };
                 let Some((entity, view)) = self.typed_view(&panel.entity.value) else { return Ok(None) };
-                outputs::wave_rows(&self.planner, pipeline, entity, self.passes.get(&entity.name.value), (output, wave), view)
+                self.wave_rows(entity, self.passes.get(&entity.name.value), (output, wave), view)
             }
             Rows::WavePart(..) => None,
         })

@@ -1,6 +1,7 @@
 //! Declared tables: which rows and columns each holds. Never lets a row out whose purpose is not consented to.
 
 use crate::attributes::EntityPass;
+use crate::exports::{PSEUDONYM, pseudonymised};
 use crate::expr::{Grain, Planner};
 use crate::panel::{PanelColumns, consent};
 use crate::program;
@@ -42,26 +43,28 @@ impl Compiled<'_> {
                 let (Some(entity), Some(pass)) = (self.pipeline.entity(name), self.passes.get(name)) else {
                     return plan_err!("there is no entity `{name}`");
                 };
-                let view = self.view(name, solved)?;
-                let plan = self.found(entity_rows(&self.planner, self.pipeline, entity, pass, output, &view))?;
+                let rows = self.shown_people(output, solved)?;
+                let plan = self.found(selected_rows(&self.planner, self.pipeline, entity, pass, output, rows))?;
                 match output.format {
-                    WriteFormat::Csv => sorted(plan, &entity.key.value),
+                    // Those with a pseudonym are in its order already.
+                    _ if output.export.pseudonym.is_some() => Ok(plan),
+                    WriteFormat::Csv | WriteFormat::Jsonl | WriteFormat::Xlsx => sorted(plan, &entity.key.value),
                     WriteFormat::Parquet | WriteFormat::Delta => Ok(plan),
                 }
             }
             Rows::Wave(name) => {
                 let name = name.as_str();
-                let (Some(wave), Some(panel)) = (self.pipeline.wave(name), self.pipeline.panel.as_ref()) else {
-                    return plan_err!("there is no wave `{name}`");
-                };
+                let Some(panel) = self.pipeline.panel.as_ref() else { return plan_err!("there is no wave `{name}`") };
                 let Some(entity) = self.pipeline.entity(&panel.entity.value) else { return plan_err!("no entity") };
-                let rows = self.weighted(wave, solved)?;
-                let rows = self.found(filtered(&self.planner, self.pipeline, output, rows))?;
+                let rows = self.shown_people(output, solved)?;
+                // Sorted before the key may be left out.
+                let rows = match output.export.pseudonym {
+                    Some(_) => pseudonymised(&self.planner, self.pipeline, output, entity, rows)?,
+                    None => sorted(rows, &entity.key.value)?,
+                };
                 let columns =
                     self.found(select(&self.planner, self.pipeline, entity, self.passes.get(&entity.name.value), output, &rows))?;
-                // Sorted before the key may be left out.
-                let sorted = sorted(rows, &entity.key.value)?;
-                LogicalPlanBuilder::from(sorted).project(columns)?.build()
+                LogicalPlanBuilder::from(rows).project(columns)?.build()
             }
             Rows::WavePart(name, part) => {
                 let name = name.as_str();
@@ -69,13 +72,20 @@ impl Compiled<'_> {
                     return plan_err!("there is no wave `{name}`");
                 };
                 let Some(entity) = self.pipeline.entity(&panel.entity.value) else { return plan_err!("no entity") };
-                let rows = self.wave_part(wave, *part, solved)?;
-                let rows = self.found(part_rows(&self.planner, self.pipeline, output, *part, rows))?;
+                let rows = match part {
+                    WavePart::Eligibility => self.shown_people(output, solved)?,
+                    _ => {
+                        let rows = self.wave_part(wave, *part, solved)?;
+                        self.found(part_rows(&self.planner, self.pipeline, output, rows))?
+                    }
+                };
+                let hidden = output.export.pseudonym.is_some();
+                let rows = pseudonymised(&self.planner, self.pipeline, output, entity, rows)?;
                 let pass = self.passes.get(&entity.name.value);
                 let columns = self.found(select(&self.planner, self.pipeline, entity, pass, output, &rows))?;
                 let sort: Vec<_> = self.part_order(wave, *part).iter().map(|c| ident(c).sort(true, false)).collect();
                 let rows = LogicalPlanBuilder::from(rows);
-                let rows = if sort.is_empty() { rows } else { rows.sort(sort)? };
+                let rows = if sort.is_empty() || hidden { rows } else { rows.sort(sort)? };
                 rows.project(columns)?.build()
             }
             Rows::Profile(name) => self.profile_plan(name.as_str(), solved),
@@ -90,6 +100,29 @@ impl Compiled<'_> {
                 }
             }
         }
+    }
+
+    /// The people of an output with all columns: consented, filtered; as they are.
+    pub(crate) fn unguarded(&self, output: &Output, solved: &Solved) -> Result<LogicalPlan> {
+        let rows = match &output.from {
+            Rows::Entity(name) => self.view(name.as_str(), solved)?,
+            Rows::Wave(name) | Rows::WavePart(name, WavePart::Eligibility) => {
+                let name = name.as_str();
+                let Some(wave) = self.pipeline.wave(name) else { return plan_err!("there is no wave `{name}`") };
+                match &output.from {
+                    Rows::Wave(_) => self.standard(wave, self.weighted(wave, solved)?)?,
+                    _ => self.wave_part(wave, WavePart::Eligibility, solved)?,
+                }
+            }
+            Rows::WavePart(..) | Rows::Profile(_) | Rows::Table(_) => return plan_err!("these rows are no people"),
+        };
+        self.found(filtered(&self.planner, self.pipeline, output, rows))
+    }
+
+    /// The same, as coarsely as was decided.
+    fn shown_people(&self, output: &Output, solved: &Solved) -> Result<LogicalPlan> {
+        let rows = self.unguarded(output, solved)?;
+        self.as_shown(output, solved.guards.get(&output.name.value), rows)
     }
 
     /// Columns whose smallest and largest value say nothing of a person: those of profiles only.
@@ -140,30 +173,28 @@ pub(crate) fn in_utc(plan: LogicalPlan) -> Result<LogicalPlan> {
 impl Compiled<'_> {
     /// Checks what an output of a wave selects, before there is a wave; reports what is wrong.
     pub(crate) fn check_wave_output(&self, entity: &Entity, pass: &EntityPass, output: &Output, view: &LogicalPlan) {
-        let (planner, pipeline) = (&self.planner, self.pipeline);
-        let built = match &output.from {
-            Rows::Wave(name) => pipeline.wave(name.as_str()).map(|wave| drawn_columns(wave, view.clone())),
-            Rows::WavePart(..) | Rows::Entity(_) | Rows::Profile(_) | Rows::Table(_) => None,
-        };
-        let Some(Ok(rows)) = built else { return };
-        if let Some(rows) = filtered(planner, pipeline, output, rows) {
-            let _ = select(planner, pipeline, entity, Some(pass), output, &rows);
+        if let Rows::Wave(name) = &output.from
+            && let Some(wave) = self.pipeline.wave(name.as_str())
+        {
+            let _ = self.wave_rows(entity, Some(pass), (output, wave), view.clone());
         }
     }
-}
 
-/// A plan with the columns of an output of a wave, over rows that are not drawn.
-pub(crate) fn wave_rows(
-    planner: &Planner,
-    pipeline: &Pipeline,
-    entity: &Entity,
-    pass: Option<&EntityPass>,
-    (output, wave): (&Output, &Wave),
-    view: LogicalPlan,
-) -> Option<LogicalPlan> {
-    let rows = drawn_columns(wave, view).ok()?;
-    let columns = select(planner, pipeline, entity, pass, output, &rows)?;
-    LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build).ok()
+    /// A plan with the columns of an output of a wave, over rows that are not drawn; what is wrong is reported.
+    pub(crate) fn wave_rows(
+        &self,
+        entity: &Entity,
+        pass: Option<&EntityPass>,
+        (output, wave): (&Output, &Wave),
+        view: LogicalPlan,
+    ) -> Option<LogicalPlan> {
+        let (planner, pipeline) = (&self.planner, self.pipeline);
+        let rows = drawn_columns(wave, view).and_then(|rows| self.standard(wave, rows)).ok()?;
+        let rows = filtered(planner, pipeline, output, rows)?;
+        let rows = pseudonymised(planner, pipeline, output, entity, rows).ok()?;
+        let columns = select(planner, pipeline, entity, pass, output, &rows)?;
+        LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build).ok()
+    }
 }
 
 /// The columns that the people drawn for a wave have, over rows that are not drawn.
@@ -184,15 +215,10 @@ fn drawn_columns(wave: &Wave, view: LogicalPlan) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(view).project(columns)?.build()
 }
 
-/// The rows of a part of a wave: people are filtered as in any output, counts are not of one person.
-fn part_rows(planner: &Planner, pipeline: &Pipeline, output: &Output, part: WavePart, rows: LogicalPlan) -> Option<LogicalPlan> {
-    match part {
-        WavePart::Eligibility => filtered(planner, pipeline, output, rows),
-        WavePart::Waterfall | WavePart::Allocation => {
-            let counts = Output { purpose: None, ..output.clone() };
-            filtered(planner, pipeline, &counts, rows)
-        }
-    }
+/// The rows of a part of a wave that counts: they are not of one person, so they ask for no consent.
+fn part_rows(planner: &Planner, pipeline: &Pipeline, output: &Output, rows: LogicalPlan) -> Option<LogicalPlan> {
+    let counts = Output { purpose: None, ..output.clone() };
+    filtered(planner, pipeline, &counts, rows)
 }
 
 /// The rows of an entity's output: consented, filtered, selected.
@@ -204,9 +230,22 @@ pub(crate) fn entity_rows(
     output: &Output,
     view: &LogicalPlan,
 ) -> Option<LogicalPlan> {
-    let rows = filtered(planner, pipeline, output, view.clone());
-    let columns = select(planner, pipeline, entity, Some(pass), output, view)?;
-    let built = LogicalPlanBuilder::from(rows?).project(columns).and_then(LogicalPlanBuilder::build);
+    let rows = filtered(planner, pipeline, output, view.clone())?;
+    selected_rows(planner, pipeline, entity, pass, output, rows)
+}
+
+fn selected_rows(
+    planner: &Planner,
+    pipeline: &Pipeline,
+    entity: &Entity,
+    pass: &EntityPass,
+    output: &Output,
+    rows: LogicalPlan,
+) -> Option<LogicalPlan> {
+    let rows = pseudonymised(planner, pipeline, output, entity, rows);
+    let rows = rows.map_err(|e| planner.report(crate::internal(output.name.span, &e))).ok()?;
+    let columns = select(planner, pipeline, entity, Some(pass), output, &rows)?;
+    let built = LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build);
     built.map_err(|e| planner.report(crate::internal(output.name.span, &e))).ok()
 }
 
@@ -234,13 +273,20 @@ fn select(
     let schema = rows.schema();
     let mut names: Vec<(String, String)> = vec![];
     let mut failed = false;
+    let pseudonym = output.export.pseudonym.as_ref().map(|p| p.column.as_str());
     let mut add = |column: String, name: String| {
+        // The pseudonym takes the place of the key.
+        let (column, name) = match pseudonym {
+            Some(shown) if column == entity.key.value => (PSEUDONYM.to_owned(), shown.to_owned()),
+            _ => (column, name),
+        };
         if !names.iter().any(|(_, n)| *n == name) {
             names.push((column, name));
         }
     };
     for item in &output.select {
         match &item.value {
+            Select::Column(name) if pseudonym == Some(name.as_str()) => add(PSEUDONYM.to_owned(), name.clone()),
             Select::Column(name) => match schema.index_of_column_by_name(None, name) {
                 Some(_) => add(name.clone(), name.clone()),
                 None if planner.is_lost(name) => failed = true,
@@ -266,6 +312,16 @@ fn select(
                 [entity.key.value.as_str()].into_iter().chain(said).for_each(|c| add(c.to_owned(), c.to_owned()));
             }
             Select::All(_) => schema.fields().iter().for_each(|f| add(f.name().clone(), f.name().clone())),
+        }
+    }
+    for over in output.export.anonymity.iter().flat_map(|a| &a.over) {
+        if !names.iter().any(|(_, n)| *n == over.value) {
+            let known = names.iter().map(|(_, n)| n.as_str());
+            let help = did_you_mean(&over.value, known)
+                .map_or("add it to `select`, or leave it out".to_owned(), |near| format!("did you mean `{near}`?"));
+            let message = format!("`{}` is no column of the output `{}`", over.value, output.name.value);
+            planner.report(Diagnostic::error(codes::UNKNOWN_COLUMN, over.span, message).help(help));
+            failed = true;
         }
     }
     (!failed).then(|| names.into_iter().map(|(column, name)| ident(column).alias(name)).collect())

@@ -2,6 +2,7 @@
 //! in a file to pick it.
 
 mod draw;
+mod health;
 mod parts;
 mod weights;
 
@@ -39,6 +40,18 @@ impl PanelColumns {
     pub const REPLICATE: &str = "replicate";
     /// Place in the reserve, from 1; null for who is asked at once. Only where the wave has a `reserve`.
     pub const RESERVE: &str = "reserve_rank";
+    /// The wave's name. This and what follows up to `ROTATION` is there where no attribute has the name.
+    pub const WAVE: &str = "wave";
+    /// The values of the strata, ` · ` between them.
+    pub const STRATUM: &str = "stratum";
+    /// The same of a wave with quotas.
+    pub const QUOTA_CELL: &str = "quota_cell";
+    /// The design weight; 1 where quotas were filled, null in a reserve.
+    pub const BASE_WEIGHT: &str = "base_weight";
+    /// The raked weight, or the base weight where nothing is raked.
+    pub const FINAL_WEIGHT: &str = "final_weight";
+    /// Who is rotated out together, from 0; only where the wave has a `refresh`.
+    pub const ROTATION: &str = "rotation_group";
     /// Of eligibility: whether a person can be drawn.
     pub const ELIGIBLE: &str = "eligible";
     /// Of eligibility: the rule that a person fails first; null if eligible.
@@ -341,7 +354,7 @@ struct Inputs {
 }
 
 /// Rows as literals; no rows is a table without any.
-fn values(fields: Vec<Field>, rows: Vec<Vec<ScalarValue>>) -> Result<LogicalPlan> {
+pub(crate) fn values(fields: Vec<Field>, rows: Vec<Vec<ScalarValue>>) -> Result<LogicalPlan> {
     let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
     if rows.is_empty() {
         let empty = datafusion::logical_expr::EmptyRelation { produce_one_row: false, schema };

@@ -23,6 +23,26 @@ pub struct Solved {
     pub allocations: BTreeMap<String, Vec<Allocation>>,
     /// Weights of each wave.
     pub factors: BTreeMap<String, Vec<Factors>>,
+    /// How coarsely each output with `anonymity` shows its people; of the run itself only.
+    pub guards: BTreeMap<String, Guard>,
+}
+
+/// How people of an output are shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Guard {
+    /// One a group of people who look alike.
+    pub rows: Vec<GuardRow>,
+}
+
+/// How people who look alike are shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GuardRow {
+    /// What they have in the columns of `over`, as text, and their rounded weights.
+    pub key: Vec<Option<String>>,
+    /// What is shown of those columns.
+    pub shown: Vec<Option<String>>,
+    /// What is shown of each weight.
+    pub weights: Vec<Option<f64>>,
 }
 
 /// Solved k-means: features are scaled by (x − mean) / deviation, 0 where the deviation is 0.

@@ -1,34 +1,23 @@
-//! Rows as CSV. It never guards spreadsheets against formulas: what people open is exported elsewhere.
+//! Rows as CSV. Unless the file is for machines only, it never lets text pass that a spreadsheet would take for a formula.
 //!
 //! UTF-8 without a mark, a header, fields separated by `,`, lines ended by LF, quoted as RFC 4180 says. A null is an empty field and
 //! an empty text is `""`; in a table of one column, where an empty line would be lost to most readers, a null is `""` too. Booleans
 //! are `true` and `false`; dates `2025-01-31`; timestamps `2025-01-31T09:30:00Z`, with as many fractional digits as they need (3 or
-//! 6); bytes lowercase hex; floats the shortest text that reads back, `NaN`, `inf` and `-inf`.
+//! 6); bytes lowercase hex; floats the shortest text that reads back, `NaN`, `inf` and `-inf`. Text that starts with `=`, `+`, `-`, `@`,
+//! a tab or CR gets an apostrophe before it (OWASP, CSV injection), unless formulas are kept; what is no text is never touched.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::plan_err;
 use std::fmt::Write;
+use strata_operators::write::Formulas;
 
 /// How values are written, also in receipts. Timestamps hold UTC, with a time zone or without.
-const TEXT: FormatOptions<'static> = FormatOptions::new()
+pub(crate) const TEXT: FormatOptions<'static> = FormatOptions::new()
     .with_display_error(false)
     .with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"))
     .with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
-
-/// Checks that every column can be a CSV field. Errors: `Plan`, naming a column of lists, structs or maps.
-pub(crate) fn check_csv(schema: &Schema) -> datafusion::error::Result<()> {
-    match schema.fields().iter().find(|field| field.data_type().is_nested()) {
-        Some(field) => plan_err!(
-            "column `{}` has type `{}`, which CSV cannot hold: choose Parquet, or take it apart",
-            field.name(),
-            field.data_type()
-        ),
-        None => Ok(()),
-    }
-}
 
 /// The header line of `schema`.
 pub(crate) fn header(schema: &Schema) -> Vec<u8> {
@@ -37,14 +26,14 @@ pub(crate) fn header(schema: &Schema) -> Vec<u8> {
         if index > 0 {
             line.push(',');
         }
-        push_text(&mut line, field.name());
+        push_text(&mut line, field.name(), Formulas::Keep);
     }
     line.push('\n');
     line.into_bytes()
 }
 
 /// The lines of `batch`, without a header.
-pub(crate) fn lines(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+pub(crate) fn lines(batch: &RecordBatch, formulas: Formulas) -> Result<Vec<u8>, ArrowError> {
     let columns = batch.columns().iter().map(Column::try_new).collect::<Result<Vec<_>, _>>()?;
     let null = if columns.len() == 1 { "\"\"" } else { "" };
     let mut text = String::with_capacity(batch.num_rows() * columns.len() * 8);
@@ -53,7 +42,7 @@ pub(crate) fn lines(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
             if index > 0 {
                 text.push(',');
             }
-            column.push(&mut text, row, null)?;
+            column.push(&mut text, row, null, formulas)?;
         }
         text.push('\n');
     }
@@ -82,10 +71,10 @@ impl<'a> Column<'a> {
     }
 
     // A value that is no text has no comma, quote or line break: numbers, dates, hex, `true` and `false`.
-    fn push(&self, text: &mut String, row: usize, null: &str) -> Result<(), ArrowError> {
+    fn push(&self, text: &mut String, row: usize, null: &str, formulas: Formulas) -> Result<(), ArrowError> {
         match self {
             Self::Text(array) if array.is_null(row) => text.push_str(null),
-            Self::Text(array) => push_text(text, array.value(row)),
+            Self::Text(array) => push_text(text, array.value(row), formulas),
             Self::Plain(array, _) if array.is_null(row) => text.push_str(null),
             Self::Plain(_, formatter) => {
                 write!(text, "{}", formatter.value(row)).map_err(|error| ArrowError::CsvError(error.to_string()))?;
@@ -95,14 +84,21 @@ impl<'a> Column<'a> {
     }
 }
 
-fn push_text(line: &mut String, value: &str) {
+/// Whether a spreadsheet would take the text for a formula.
+fn is_formula(value: &str) -> bool {
+    value.starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+fn push_text(line: &mut String, value: &str, formulas: Formulas) {
+    let escaped = formulas == Formulas::Escape && is_formula(value);
     let special = |byte: u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
     let padded = value.starts_with([' ', '\t', '\u{feff}']) || value.ends_with([' ', '\t']);
     if !value.is_empty() && !padded && !value.bytes().any(special) {
+        line.push_str(if escaped { "'" } else { "" });
         line.push_str(value);
         return;
     }
-    line.push('"');
+    line.push_str(if escaped { "\"'" } else { "\"" });
     line.push_str(&value.replace('"', "\"\""));
     line.push('"');
 }
@@ -118,11 +114,29 @@ mod tests {
     use super::*;
 
     fn text(columns: Vec<(&str, ArrayRef)>) -> String {
+        with_formulas(columns, Formulas::Escape)
+    }
+
+    fn with_formulas(columns: Vec<(&str, ArrayRef)>, formulas: Formulas) -> String {
         let batch =
             RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
         let mut bytes = header(&batch.schema());
-        bytes.extend(lines(&batch).unwrap());
+        bytes.extend(lines(&batch, formulas).unwrap());
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_text_and_numbers_are_not_touched() {
+        let texts = ["=1+1", "+49 30 1", "-5", "@SUM(A1)", "\t=1", "\r=1", "=1,2", "a=b", "007", "'=1"];
+        let columns = || -> Vec<(&str, ArrayRef)> {
+            vec![("t", Arc::new(StringArray::from(texts.to_vec()))), ("n", Arc::new(Int64Array::from(vec![-5; 10])))]
+        };
+        assert_eq!(
+            text(columns()),
+            "t,n\n'=1+1,-5\n'+49 30 1,-5\n'-5,-5\n'@SUM(A1),-5\n\"'\t=1\",-5\n\"'\r=1\",-5\n\"'=1,2\",-5\na=b,-5\n007,-5\n'=1,-5\n"
+        );
+        let kept = with_formulas(columns(), Formulas::Keep);
+        assert!(kept.starts_with("t,n\n=1+1,-5\n+49 30 1,-5\n-5,-5\n"), "{kept}");
     }
 
     #[test]

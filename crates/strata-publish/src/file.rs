@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
+use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use datafusion::common::DataFusionError;
+use datafusion::common::{DataFusionError, plan_err};
 use datafusion::error::Result;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -17,14 +18,15 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use strata_operators::write::{WriteCompression, WriteFormat};
+use strata_operators::write::{Formulas, WriteCompression, WriteFormat};
 
 use crate::content::ContentHasher;
-use crate::csv;
 use crate::receipt::Receipt;
 use crate::stats::Stats;
 use crate::stored::stored_batch;
 use crate::upload::Upload;
+use crate::xlsx::Workbook;
+use crate::{csv, jsonl};
 
 /// Rows of the batches that are encoded, whatever the input's: all decisions of the encoder fall at the same rows then.
 const BATCH_ROWS: usize = 8192;
@@ -42,8 +44,8 @@ const ENCODER_BYTES_MAX: usize = 64 << 20;
 /// cost more than they save.
 const DICTIONARY_BYTES: usize = 64 << 10;
 
-/// Rows turned into CSV text at a time.
-const CSV_ROWS: usize = 1024;
+/// Rows turned into text at a time.
+const TEXT_ROWS: usize = 1024;
 
 /// What it takes to write one file.
 pub(crate) struct FileJob {
@@ -56,11 +58,33 @@ pub(crate) struct FileJob {
     pub(crate) stats: Stats,
     pub(crate) format: WriteFormat,
     pub(crate) compression: WriteCompression,
+    pub(crate) formulas: Formulas,
     /// Whether the file is made without rows too.
     pub(crate) keep_empty: bool,
     pub(crate) reservation: MemoryReservation,
     pub(crate) rows: Count,
     pub(crate) bytes: Count,
+}
+
+/// Checks that a file of the format can hold every column. Errors: `Plan`, naming the column and what to do.
+pub(crate) fn check_format(format: WriteFormat, schema: &Schema) -> Result<()> {
+    let (what, refused) = match format {
+        WriteFormat::Parquet => return Ok(()),
+        WriteFormat::Jsonl => ("JSON lines", schema.fields().iter().find(|field| !jsonl::can_hold(field.data_type()))),
+        WriteFormat::Csv => ("CSV", schema.fields().iter().find(|field| field.data_type().is_nested())),
+        WriteFormat::Xlsx => ("a workbook", schema.fields().iter().find(|field| field.data_type().is_nested())),
+    };
+    if format == WriteFormat::Xlsx && schema.fields().len() > crate::xlsx::COLUMNS_MAX {
+        return plan_err!("a sheet holds {} columns, the output has {}", crate::xlsx::COLUMNS_MAX, schema.fields().len());
+    }
+    match refused {
+        Some(field) => plan_err!(
+            "column `{}` has type `{}`, which {what} cannot hold: choose Parquet, or take it apart",
+            field.name(),
+            field.data_type()
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Writes the rows of `input` to one file. One receipt, or `None` where there are no rows and no file is kept without.
@@ -184,7 +208,9 @@ struct Sink {
 
 enum Encoder {
     Parquet(Box<ArrowWriter<Vec<u8>>>),
-    Csv,
+    Csv(Formulas),
+    Jsonl,
+    Xlsx(Box<Workbook>),
 }
 
 impl Sink {
@@ -197,39 +223,47 @@ impl Sink {
             }
             WriteFormat::Csv => {
                 upload.push(Bytes::from(csv::header(&job.schema))).await.map_err(store_error)?;
-                Encoder::Csv
+                Encoder::Csv(job.formulas)
             }
+            WriteFormat::Jsonl => Encoder::Jsonl,
+            WriteFormat::Xlsx => Encoder::Xlsx(Box::new(Workbook::try_new(&job.schema)?)),
         };
         Ok(Self { encoder, upload })
     }
 
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        match &mut self.encoder {
-            Encoder::Parquet(writer) => {
-                writer.write(batch)?;
-                if writer.memory_size() > ENCODER_BYTES_MAX {
-                    writer.flush()?;
-                }
-                let encoded = std::mem::take(writer.inner_mut());
-                self.upload.push(Bytes::from(encoded)).await.map_err(store_error)?;
+        if let Encoder::Parquet(writer) = &mut self.encoder {
+            writer.write(batch)?;
+            if writer.memory_size() > ENCODER_BYTES_MAX {
+                writer.flush()?;
             }
-            Encoder::Csv => {
-                for start in (0..batch.num_rows()).step_by(CSV_ROWS) {
-                    let rows = batch.slice(start, CSV_ROWS.min(batch.num_rows() - start));
-                    self.upload.push(Bytes::from(csv::lines(&rows)?)).await.map_err(store_error)?;
-                }
-            }
+            let encoded = std::mem::take(writer.inner_mut());
+            return self.upload.push(Bytes::from(encoded)).await.map_err(store_error);
+        }
+        for start in (0..batch.num_rows()).step_by(TEXT_ROWS) {
+            let rows = batch.slice(start, TEXT_ROWS.min(batch.num_rows() - start));
+            let encoded = match &mut self.encoder {
+                Encoder::Csv(formulas) => csv::lines(&rows, *formulas)?,
+                Encoder::Jsonl => jsonl::lines(&rows)?,
+                Encoder::Xlsx(workbook) => workbook.rows(&rows)?,
+                Encoder::Parquet(_) => Vec::new(),
+            };
+            self.upload.push(Bytes::from(encoded)).await.map_err(store_error)?;
         }
         Ok(())
     }
 
     /// Ends the file and makes it visible. Bytes of the file.
     async fn finish(&mut self) -> Result<usize> {
-        if let Encoder::Parquet(writer) = &mut self.encoder {
-            writer.finish()?;
-            let encoded = std::mem::take(writer.inner_mut());
-            self.upload.push(Bytes::from(encoded)).await.map_err(store_error)?;
-        }
+        let last = match &mut self.encoder {
+            Encoder::Parquet(writer) => {
+                writer.finish()?;
+                std::mem::take(writer.inner_mut())
+            }
+            Encoder::Xlsx(workbook) => workbook.finish()?,
+            Encoder::Csv(_) | Encoder::Jsonl => Vec::new(),
+        };
+        self.upload.push(Bytes::from(last)).await.map_err(store_error)?;
         self.upload.finish().await.map_err(store_error)?;
         Ok(self.upload.written() as usize)
     }
@@ -237,7 +271,8 @@ impl Sink {
     fn memory_bytes(&self) -> usize {
         let encoder = match &self.encoder {
             Encoder::Parquet(writer) => writer.memory_size(),
-            Encoder::Csv => 0,
+            Encoder::Csv(_) | Encoder::Jsonl => 0,
+            Encoder::Xlsx(_) => crate::xlsx::MEMORY_BYTES,
         };
         encoder + self.upload.memory_bytes()
     }

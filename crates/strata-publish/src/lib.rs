@@ -8,6 +8,7 @@ mod delta;
 pub mod error;
 mod file;
 mod folder;
+mod jsonl;
 mod pointer;
 pub mod published;
 pub mod receipt;
@@ -16,6 +17,8 @@ pub mod stored;
 pub mod table;
 mod upload;
 pub mod write_exec;
+mod xlsx;
+mod zipped;
 
 pub use codec::{decode_write, encode_write};
 pub use content::{CONTENT_DEFINITION, ContentHash};

@@ -28,12 +28,11 @@ use datafusion::physical_plan::{
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::TryStreamExt;
 use object_store::path::Path;
-use strata_operators::write::{WriteFormat, WriteNode, WriteSpec, receipt_schema};
+use strata_operators::write::{WriteNode, WriteSpec, receipt_schema};
 use url::{Position, Url};
 
 use crate::content::ContentHasher;
-use crate::csv::check_csv;
-use crate::file::{FileJob, write_file};
+use crate::file::{FileJob, check_format, write_file};
 use crate::stats::Stats;
 use crate::stored::stored_schema;
 
@@ -64,9 +63,7 @@ impl WriteExec {
     pub fn try_new(input: Arc<dyn ExecutionPlan>, spec: WriteSpec) -> Result<Self> {
         spec.check()?;
         let stored = stored_schema(&input.schema())?;
-        if spec.format == WriteFormat::Csv {
-            check_csv(&stored)?;
-        }
+        check_format(spec.format, &stored)?;
         ContentHasher::try_new(&stored)?;
         Stats::try_new(&stored, &spec.bounds)?;
         let properties = Arc::new(PlanProperties::new(
@@ -119,6 +116,7 @@ impl WriteExec {
             stats: Stats::try_new(&self.stored, &self.spec.bounds)?,
             format: self.spec.format,
             compression: self.spec.compression,
+            formulas: self.spec.formulas,
             keep_empty: partition == 0,
             reservation: consumer.register(context.memory_pool()),
             rows: MetricBuilder::new(&self.metrics).counter("rows_written", partition),
@@ -242,7 +240,7 @@ impl ExtensionPlanner for WritePlanner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strata_operators::write::WriteCompression;
+    use strata_operators::write::{Formulas, WriteCompression, WriteFormat};
 
     #[test]
     fn file_names_tell_attempts_partitions_and_tasks_apart() {
@@ -252,6 +250,7 @@ mod tests {
             attempt: "a1".into(),
             compression: WriteCompression::Zstd,
             bounds: vec![],
+            formulas: Formulas::Escape,
         };
         assert_eq!(file_name(&spec, 3, None), "part-a1-00003.parquet");
         assert_eq!(file_name(&spec, 0, Some("TID 7 j/1.0")), "part-a1-00000-TID_207_20j_2f1_2e0.parquet");

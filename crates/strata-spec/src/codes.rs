@@ -99,6 +99,7 @@ codes! {
         "S0317", "a column is not in the files";
         "S0318", "the files are not as declared";
         "S0319", "an output lies outside of where outputs may be";
+        "S0320", "an export could tell who somebody is";
         "S0390", "not in this version of Strata";
     ]
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 pub mod contract;
+pub mod export;
 pub mod identity;
 pub mod people;
 pub mod preset;
@@ -13,6 +14,7 @@ pub mod test;
 pub mod wave;
 
 pub use contract::{Check, Drift, Licence, RowHistory};
+pub use export::{Anonymity, Export, LadderStep, Pseudonym, PseudonymOf, WeightsShown};
 pub use identity::{ConsentLog, Identity, OnMerge};
 pub use people::{Personalise, Personas, TypingTool};
 pub use preset::{AttributeModel, AttributePreset, KMeansPlanned, PlannedMethod, RfmMode, Terms};
@@ -700,6 +702,10 @@ pub enum WriteFormat {
     Csv,
     /// A Delta table.
     Delta,
+    /// JSON lines behind the atomic pointer.
+    Jsonl,
+    /// An Excel workbook behind the atomic pointer.
+    Xlsx,
 }
 
 /// What an output keeps of earlier runs.
@@ -733,6 +739,8 @@ pub struct Output {
     pub classes: Vec<Class>,
     /// `where:` over attributes and segments.
     pub filter: Option<Sql>,
+    /// How it guards the people in it.
+    pub export: Export,
     /// What it says that this version cannot do.
     pub planned: OutputPlanned,
 }

@@ -7,6 +7,7 @@ pub(crate) mod checks;
 pub(crate) mod column;
 pub(crate) mod consent;
 pub(crate) mod entity;
+pub(crate) mod export;
 pub(crate) mod identity;
 pub(crate) mod kmeans;
 pub(crate) mod output;

@@ -34,6 +34,7 @@ fn community(data: &std::path::Path, work: &std::path::Path, waves: &str) {
     let script = repository().join("pipelines/community/waves.sh");
     let mut command = std::process::Command::new(script);
     command.arg(data).arg(work).env("STRATA", strata_testkit::binary()).env("PYTHON", strata_testkit::python());
+    command.env("COMMUNITY_EXPORT_KEY", "of a test");
     let done = command.env("WAVES", waves).env("NO_COLOR", "1").output().unwrap();
     let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
@@ -43,20 +44,20 @@ fn json(path: PathBuf) -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap()
 }
 
-/// Households of a wave that are asked at once, from what the platform is given.
+/// Households of a wave that are asked at once, from the invitations that count as contacts from then on.
 fn asked(work: &std::path::Path, wave: &str) -> std::collections::BTreeSet<String> {
-    let runs = std::fs::read_dir(work.join(format!("out/panelists_{wave}/runs"))).unwrap().map(|e| e.unwrap().path());
-    let newest = runs.max().unwrap();
-    let files = std::fs::read_dir(newest).unwrap().map(|e| e.unwrap().path());
-    let mut out = std::collections::BTreeSet::new();
-    for file in files.filter(|f| f.extension().is_some_and(|e| e == "csv")) {
-        let text = std::fs::read_to_string(file).unwrap();
-        let head: Vec<&str> = text.lines().next().unwrap().split(',').collect();
-        let reserve = head.iter().position(|h| *h == "reserve_rank").unwrap();
-        let rows = text.lines().skip(1).map(|l| l.split(',').collect::<Vec<_>>());
-        out.extend(rows.filter(|r| r[reserve].is_empty()).map(|r| r[0].to_owned()));
-    }
-    out
+    let text = std::fs::read_to_string(work.join(format!("invites/{wave}.csv"))).unwrap();
+    text.lines().skip(1).map(|l| l.split(',').nth(1).unwrap().to_owned()).collect()
+}
+
+/// The rows of a table of counts, by their columns.
+fn counts(work: &std::path::Path, table: &str) -> Vec<std::collections::BTreeMap<String, String>> {
+    let runs = std::fs::read_dir(work.join("out").join(table).join("runs")).unwrap().map(|e| e.unwrap().path());
+    let files = std::fs::read_dir(runs.max().unwrap()).unwrap().map(|e| e.unwrap().path());
+    let file = files.into_iter().find(|f| f.extension().is_some_and(|e| e == "csv")).unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    let head: Vec<String> = text.lines().next().unwrap().split(',').map(str::to_owned).collect();
+    text.lines().skip(1).map(|l| head.iter().cloned().zip(l.split(',').map(str::to_owned)).collect()).collect()
 }
 
 #[test]
@@ -90,6 +91,28 @@ fn a_community_is_asked_three_times_and_its_movement_is_found() {
             assert!(run["sources"].as_array().unwrap().iter().any(|s| s["source"] == format!("__wave_{}", waves[at - 1])));
         }
     }
+    // What a panel manager reads: counts that are not small, and rates of the contacts that were made.
+    let health = counts(&work, "health_summer");
+    let all = health.iter().find(|r| r["scope"] == "all").unwrap();
+    let number = |name: &str| all[name].parse::<f64>().unwrap();
+    assert_eq!(number("members_before"), people[0].len() as f64);
+    assert!((number("completion") - number("answered") / number("asked")).abs() < 1e-12);
+    assert!((0.0..=1.0).contains(&number("r_indicator")) && number("attrition") < 1.0);
+    for table in ["waterfall_summer", "allocation_summer", "burden_summer"] {
+        for row in counts(&work, table) {
+            for name in ["people", "left", "eligible", "wanted", "drawn", "reserve"] {
+                let shown = row.get(name).and_then(|n| n.parse::<u64>().ok());
+                assert!(shown.is_none_or(|n| n == 0 || n >= 5), "{table}: {row:?}");
+            }
+        }
+    }
+    // Who was in spring is in one cell of where people were and are, and nobody was in a wave before spring.
+    let moved: u64 = counts(&work, "migration_summer").iter().filter_map(|r| r["people"].parse::<u64>().ok()).sum();
+    let empty = counts(&work, "migration_summer").iter().any(|r| r["people"].is_empty());
+    assert!(moved == people[0].len() as u64 || empty && moved < people[0].len() as u64, "{moved}");
+    assert!(counts(&work, "migration_spring").is_empty());
+    let guard = &json(work.join("run_summer.json"))["outputs"][1]["guard"];
+    assert!(guard["smallest"].as_u64().unwrap() >= 10, "{guard}");
     let moved = json(work.join("weights_summer.json"));
     let of = |value: &str| moved["movements"].as_array().unwrap().iter().find(|m| m["of"][1] == value).unwrap().clone();
     let light = of("light");

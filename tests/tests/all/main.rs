@@ -6,6 +6,7 @@ mod cluster;
 mod contracts;
 mod damaged;
 mod delta;
+mod exports;
 mod faults;
 mod fuzz;
 mod hostile;

@@ -5,7 +5,8 @@
 use super::broken;
 use crate::error::{Error, Result};
 use crate::identity::without_places;
-use crate::report::OverlapReport;
+use crate::journal::{damaged, text_of};
+use crate::report::{DrawRecord, OverlapReport, WaveReport};
 use crate::run::Run;
 use crate::solve::integer;
 use crate::solved_wire::hex;
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 use strata_publish::PublishedTable;
 use strata_runtime::store;
 use strata_spec::Pipeline;
-use strata_spec::pipeline::{Output, Rows, Wave};
+use strata_spec::pipeline::{Numbers, Output, Rows, Wave};
 
 /// Where a published wave keeps the digest of its settings, in its manifest.
 fn kept_name(wave: &str) -> String {
@@ -51,10 +52,42 @@ pub(super) async fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> 
     Ok(())
 }
 
-/// What the manifest of a wave's output keeps: by which settings it was drawn.
-pub(crate) fn kept(pipeline: &Pipeline, output: &Output) -> Option<(String, serde_json::Value)> {
-    let Rows::Wave(name) = &output.from else { return None };
-    pipeline.wave(&name.value).map(|wave| (kept_name(&name.value), definition(wave).into()))
+/// What the manifest of a wave's output keeps: by which settings it was drawn, and what the draw follows from.
+pub(crate) fn kept(pipeline: &Pipeline, output: &Output, waves: &[WaveReport]) -> Result<Vec<(String, serde_json::Value)>> {
+    let Rows::Wave(name) = &output.from else { return Ok(vec![]) };
+    let drawn_by = pipeline.wave(&name.value).map(|wave| (kept_name(&name.value), definition(wave).into()));
+    let record = waves.iter().find(|w| w.wave == name.value).and_then(|w| w.record.as_ref());
+    let record = record.map(|r| serde_json::to_value(r).map_err(|e| damaged(&e.to_string()))).transpose()?;
+    Ok(drawn_by.into_iter().chain(record.map(|r| (format!("draw:{}", name.value), r))).collect())
+}
+
+/// What the draw of a wave follows from. Errors: as the pins'.
+pub(super) fn record(run: &Run<'_>, step: &str, wave: &Wave, report: &WaveReport) -> Result<DrawRecord> {
+    let compiled = &run.compiled;
+    let pipeline = compiled.pipeline();
+    let Some(panel) = &pipeline.panel else {
+        return Err(Error::Internal { step: step.to_owned(), message: "a wave without a panel".into() });
+    };
+    let text = without_places(&format!("{pipeline:?}"));
+    let mut frame = std::collections::BTreeMap::new();
+    for (name, pinned) in compiled.pinned_sources() {
+        frame.insert(name.to_owned(), hex(&Sha256::digest(text_of(pinned)?.as_bytes())));
+    }
+    Ok(DrawRecord {
+        as_of: compiled.clock().as_of.to_rfc3339(),
+        pipeline: hex(&Sha256::digest(text.as_bytes())),
+        wave: definition(wave),
+        numbers: panel.numbers_of.as_ref().unwrap_or(&pipeline.name).value.clone(),
+        seed: match &panel.numbers {
+            Numbers::Seed(seed) => Some(*seed),
+            Numbers::Env(_) => None,
+        },
+        frame,
+        roster: report.roster,
+        eligible: report.eligible,
+        drawn: report.drawn,
+        reserve: report.reserve,
+    })
 }
 
 /// Digest of what decides who is drawn for a wave, weights apart.

@@ -14,7 +14,8 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use strata_plan::cells_of;
-use strata_spec::pipeline::{ColumnKind, Wave, Weights};
+use strata_spec::Pipeline;
+use strata_spec::pipeline::{ColumnKind, Output, Rows, Wave, Weights};
 
 /// The column that says what became of a person.
 const DISPOSITION: &str = "disposition";
@@ -85,7 +86,7 @@ pub(super) async fn people(
         }
     });
     let plan = run.compiled.invited(wave, &columns).map_err(|_| unknown_by(step, run, returned))?;
-    let mut answers = read(run, step, returned).await?;
+    let mut answers = read(run, step, wave, returned).await?;
     let found = run.collect(step, plan).await?;
     let mut out = vec![];
     for batch in &found {
@@ -133,24 +134,32 @@ fn unknown_by(step: &str, run: &Run<'_>, returned: &Returned) -> Error {
 }
 
 /// What the file says of each key.
-async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTreeMap<String, (Disposition, Vec<f64>)>> {
+async fn read(
+    run: &mut Run<'_>,
+    step: &str,
+    wave: &Wave,
+    returned: &Returned,
+) -> Result<BTreeMap<String, (Disposition, Vec<f64>)>> {
     let file = returned.fieldwork.as_str();
     let pipeline = run.compiled.pipeline();
     let entity = pipeline.panel.as_ref().and_then(|p| pipeline.entity(&p.entity.value));
-    let key = entity.map(|e| e.key.value.clone()).unwrap_or_default();
-    let kind = entity.and_then(|e| run.compiled.key_type(&e.name.value));
+    let mut key = entity.map(|e| e.key.value.clone()).unwrap_or_default();
+    let mut kind = entity.and_then(|e| run.compiled.key_type(&e.name.value));
     let mut declared = vec![(DISPOSITION, ColumnKind::String)];
-    declared.extend(kind.as_ref().and_then(of_type).map(|k| (key.as_str(), k)));
-    declared.extend(returned.measures.iter().map(|m| (m.as_str(), ColumnKind::Double)));
     let failed = |message: String| Error::Failed { step: step.to_owned(), message };
     // Before any column is declared: a missing one is told with the nearest that is there.
     let found = pin::pin_address(file).await.map_err(failed)?;
     let names: Vec<String> = found.schema.fields().iter().map(|f| f.name().clone()).collect();
+    let hidden: Vec<Output> = if names.contains(&key) { vec![] } else { exported(pipeline, wave, &names) };
+    if let Some(pseudonym) = hidden.first().and_then(|o| o.export.pseudonym.as_ref()) {
+        (key, kind) = (pseudonym.column.value.clone(), Some(DataType::Utf8));
+    }
+    declared.extend(kind.as_ref().and_then(of_type).map(|k| (key.as_str(), k)));
+    declared.extend(returned.measures.iter().map(|m| (m.as_str(), ColumnKind::Double)));
     for needed in [key.as_str(), DISPOSITION].into_iter().chain(returned.measures.iter().map(String::as_str)) {
         if !names.iter().any(|n| n == needed) {
             let near = strata_spec::diagnostic::did_you_mean(needed, names.iter().map(String::as_str));
-            let help =
-                near.map_or_else(|| format!("its columns are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
+            let help = near.map_or_else(|| format!("its columns are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
             return Err(broken(step, format!("`{file}` has no column `{needed}`"), &help));
         }
     }
@@ -206,7 +215,44 @@ async fn read(run: &mut Run<'_>, step: &str, returned: &Returned) -> Result<BTre
             "one row a person",
         ));
     }
-    Ok(out)
+    match hidden.is_empty() {
+        true => Ok(out),
+        false => by_key(run, step, wave, &hidden, out).await,
+    }
+}
+
+/// Outputs of a wave whose pseudonyms a file may have in place of keys.
+fn exported(pipeline: &Pipeline, wave: &Wave, names: &[String]) -> Vec<Output> {
+    let of_wave = |o: &&Output| matches!(&o.from, Rows::Wave(w) if w.value == wave.name.value);
+    let named = |o: &&Output| o.export.pseudonym.as_ref().is_some_and(|p| names.contains(&p.column.value));
+    pipeline.outputs.iter().filter(of_wave).filter(named).cloned().collect()
+}
+
+/// Answers by key, of a file that has pseudonyms of one of the outputs. What nobody of the wave has stays as it is.
+async fn by_key(
+    run: &mut Run<'_>,
+    step: &str,
+    wave: &Wave,
+    outputs: &[Output],
+    answers: BTreeMap<String, (Disposition, Vec<f64>)>,
+) -> Result<BTreeMap<String, (Disposition, Vec<f64>)>> {
+    let mut best: BTreeMap<String, String> = BTreeMap::new();
+    for output in outputs {
+        let plan = run.planned(step, run.compiled.pseudonyms(wave, output))?;
+        let mut keys = BTreeMap::new();
+        for batch in &run.collect(step, plan).await? {
+            for row in 0..batch.num_rows() {
+                let (key, name) = (text(&scalar(batch, 0, row)?), text(&scalar(batch, 1, row)?));
+                if answers.contains_key(&name) {
+                    keys.insert(name, key);
+                }
+            }
+        }
+        if keys.len() > best.len() {
+            best = keys;
+        }
+    }
+    Ok(answers.into_iter().map(|(name, answer)| (best.get(&name).cloned().unwrap_or(name), answer)).collect())
 }
 
 /// The type to declare, so that ids are read as the roster has them.

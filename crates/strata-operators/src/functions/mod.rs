@@ -14,6 +14,7 @@ mod mean;
 mod mode;
 mod money;
 mod prn;
+mod pseudonym;
 mod scalar;
 mod tally;
 mod values;
@@ -27,12 +28,14 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub use hash::HASH64;
 pub use prn::{SecretResolver, key_bytes, permanent_random_number, set_secret_resolver};
+pub use pseudonym::PSEUDONYM;
 
 /// Every scalar function of ours, in the order of their names' files.
 #[must_use]
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    [money::functions(), dates::functions(), zones::functions(), prn::functions(), kmeans::functions(), hash::functions()]
-        .into_iter()
+    let own = [money::functions(), dates::functions(), zones::functions(), prn::functions(), kmeans::functions()];
+    own.into_iter()
+        .chain([hash::functions(), pseudonym::functions()])
         .flatten()
         .map(|function| Arc::new(ScalarUDF::from(function)))
         .collect()

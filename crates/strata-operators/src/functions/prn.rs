@@ -84,7 +84,7 @@ fn prn(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
 }
 
 /// The hash with the key and the panel already taken in.
-fn keyed(key: &[u8], panel: &str) -> Result<Hmac<Sha256>> {
+pub(super) fn keyed(key: &[u8], panel: &str) -> Result<Hmac<Sha256>> {
     if panel.contains(SEPARATOR) {
         return plan_err!("the panel's name contains the character U+001F: name it otherwise");
     }

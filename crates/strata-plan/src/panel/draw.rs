@@ -265,7 +265,7 @@ impl Compiled<'_> {
     }
 
     /// The permanent random number of an id, in one of the panel's streams.
-    fn number(&self, panel: &Panel, id: Expr, stream: &str) -> Result<Expr> {
+    pub(super) fn number(&self, panel: &Panel, id: Expr, stream: &str) -> Result<Expr> {
         let reference = match &panel.numbers {
             Numbers::Seed(seed) => format!("seed:{seed}"),
             Numbers::Env(name) => format!("env:{}", name.value),

@@ -30,6 +30,9 @@ impl Compiled<'_> {
             WavePart::Eligibility => self.eligibility(wave, solved),
             WavePart::Waterfall => self.waterfall_rows(wave, solved),
             WavePart::Allocation => self.allocation_rows(wave, solved),
+            WavePart::Health => self.health(wave, solved),
+            WavePart::Burden => self.burden(wave, solved),
+            WavePart::Migration => self.migration(wave, solved),
         }
     }
 
@@ -130,6 +133,9 @@ impl Compiled<'_> {
             }
             WavePart::Waterfall => strata.into_iter().chain(["step".to_owned()]).collect(),
             WavePart::Allocation => strata,
+            WavePart::Health => std::iter::once("scope".to_owned()).chain(strata).collect(),
+            WavePart::Burden => strata.into_iter().chain(["surveys".to_owned()]).collect(),
+            WavePart::Migration => strata.iter().map(|s| format!("before_{s}")).chain(strata.iter().cloned()).collect(),
         }
     }
 }

@@ -1,17 +1,18 @@
 //! Weights of a wave: margins of the population, cells of the sample, and the drawn people with what each counts for. Never
 //! rakes.
 
-use super::{PanelColumns, values};
+use super::{PanelColumns, cells_of, values};
 use crate::Compiled;
+use crate::exports::{PSEUDONYM, pseudonymised};
 use crate::expr::Grain;
 use crate::scope::Scope;
 use crate::solved::Solved;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
-use strata_spec::pipeline::Wave;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident, lit};
 use strata_spec::pipeline::wave::Reserve;
+use strata_spec::pipeline::{Output, Wave};
 
 impl Compiled<'_> {
     /// Population of a margin: its level, then `rows`, in order.
@@ -75,6 +76,14 @@ impl Compiled<'_> {
         LogicalPlanBuilder::from(asked).project(out)?.sort([key])?.build()
     }
 
+    /// The key of everybody asked for a wave, and the pseudonym that an output gives them, in key order.
+    pub fn pseudonyms(&self, wave: &Wave, output: &Output) -> Result<LogicalPlan> {
+        let Some(entity) = self.pipeline.entity(&self.panel()?.entity.value) else { return plan_err!("no entity") };
+        let rows = pseudonymised(&self.planner, self.pipeline, output, entity, self.asked(wave)?)?;
+        let key = ident(&entity.key.value);
+        LogicalPlanBuilder::from(rows).project([key.clone(), ident(PSEUDONYM)])?.sort([key.sort(true, false)])?.build()
+    }
+
     pub(super) fn sample(&self, wave: &Wave) -> Result<LogicalPlan> {
         match self.catalog.work.get(&format!("sample:{}", wave.name.value)) {
             Some(pinned) => {
@@ -84,6 +93,36 @@ impl Compiled<'_> {
             }
             None => plan_err!("the wave `{}` is not drawn yet", wave.name.value),
         }
+    }
+
+    /// `rows` of a wave with the columns that files of panelists usually have; what an attribute has the name of stays as it is.
+    pub(crate) fn standard(&self, wave: &Wave, rows: LogicalPlan) -> Result<LogicalPlan> {
+        let panel = self.panel()?;
+        let Some(entity) = self.pipeline.entity(&panel.entity.value) else { return plan_err!("no entity") };
+        let schema = rows.schema().as_ref().clone();
+        let mut out: Vec<Expr> = schema.iter().map(Expr::from).collect();
+        let mut add = |name: &str, expr: Expr| {
+            if schema.index_of_column_by_name(None, name).is_none() {
+                out.push(expr.alias(name));
+            }
+        };
+        add(PanelColumns::WAVE, lit(wave.name.value.as_str()));
+        let cells: Vec<Expr> = cells_of(wave).iter().map(|c| cast(ident(&c.value), DataType::Utf8)).collect();
+        let concat = self.planner.names.scalar("concat")?;
+        let label = cells.into_iter().reduce(|all, next| concat.call(vec![all, lit(" · "), next]));
+        match wave.further.quotas.is_empty() {
+            true => add(PanelColumns::STRATUM, label.unwrap_or_else(|| lit(ScalarValue::Utf8(None)))),
+            false => add(PanelColumns::QUOTA_CELL, label.unwrap_or_else(|| lit(ScalarValue::Utf8(None)))),
+        }
+        add(PanelColumns::BASE_WEIGHT, base_weight(wave));
+        let last = if wave.weights.is_some() { ident(PanelColumns::WEIGHT) } else { base_weight(wave) };
+        add(PanelColumns::FINAL_WEIGHT, last);
+        if let Some(share) = wave.further.refresh_ppm.filter(|s| *s > 0) {
+            let number = self.number(panel, ident(&entity.key.value), "/rotation")?;
+            let group = self.planner.names.scalar("floor")?.call(vec![number * lit(1e6) / lit(share as f64)]);
+            add(PanelColumns::ROTATION, cast(group, DataType::Int32));
+        }
+        LogicalPlanBuilder::from(rows).project(out)?.build()
     }
 
     /// The drawn members with their weights.

@@ -17,6 +17,9 @@ pub struct Write {
     /// Columns whose smallest and largest value may stand in the receipt.
     #[prost(string, repeated, tag = "5")]
     pub bounds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether text that a spreadsheet would take for a formula stays as it is in CSV.
+    #[prost(bool, tag = "6")]
+    pub keeps_formulas: bool,
 }
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -28,6 +31,10 @@ pub enum WriteFormat {
     Parquet = 1,
     /// Comma-separated values.
     Csv = 2,
+    /// One JSON object a line.
+    Jsonl = 3,
+    /// An Excel workbook.
+    Xlsx = 4,
 }
 impl WriteFormat {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -39,6 +46,8 @@ impl WriteFormat {
             Self::Unspecified => "WRITE_FORMAT_UNSPECIFIED",
             Self::Parquet => "WRITE_FORMAT_PARQUET",
             Self::Csv => "WRITE_FORMAT_CSV",
+            Self::Jsonl => "WRITE_FORMAT_JSONL",
+            Self::Xlsx => "WRITE_FORMAT_XLSX",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -47,6 +56,8 @@ impl WriteFormat {
             "WRITE_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
             "WRITE_FORMAT_PARQUET" => Some(Self::Parquet),
             "WRITE_FORMAT_CSV" => Some(Self::Csv),
+            "WRITE_FORMAT_JSONL" => Some(Self::Jsonl),
+            "WRITE_FORMAT_XLSX" => Some(Self::Xlsx),
             _ => None,
         }
     }

@@ -25,7 +25,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::col;
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use strata_operators::write::{WriteCompression, WriteFormat, WriteNode, WriteSpec};
+use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteNode, WriteSpec};
 use strata_publish::{
     Kind, Log, Manifest, PublishedTable, Receipt, WriteExec, WritePlanner, decode_write, encode_write, stored_schema,
 };
@@ -39,6 +39,7 @@ fn spec(folder: &FsPath, format: WriteFormat) -> WriteSpec {
         attempt: "a1".into(),
         compression: WriteCompression::Zstd,
         bounds: vec!["id".into()],
+        formulas: Formulas::Escape,
     }
 }
 
@@ -120,7 +121,7 @@ async fn partitions_and_batches_do_not_change_rows_or_content() {
 #[tokio::test]
 async fn the_same_rows_give_the_same_bytes_however_they_are_cut() {
     let all = rows(0, 40_000);
-    for format in [WriteFormat::Parquet, WriteFormat::Csv] {
+    for format in [WriteFormat::Parquet, WriteFormat::Csv, WriteFormat::Jsonl, WriteFormat::Xlsx] {
         let mut files = Vec::new();
         for size in [1_000, 7_001, 40_000] {
             let folder = tempfile::tempdir().unwrap();
@@ -135,7 +136,7 @@ async fn the_same_rows_give_the_same_bytes_however_they_are_cut() {
 #[tokio::test]
 async fn an_empty_table_keeps_its_schema_in_one_file() {
     let schema = rows(0, 1).schema();
-    for format in [WriteFormat::Parquet, WriteFormat::Csv] {
+    for format in [WriteFormat::Parquet, WriteFormat::Csv, WriteFormat::Jsonl, WriteFormat::Xlsx] {
         let folder = tempfile::tempdir().unwrap();
         let receipts = write(source(&[vec![], vec![], vec![rows(0, 0)]], &schema), spec(folder.path(), format)).await.unwrap();
         assert_eq!(receipts.len(), 1);
@@ -146,6 +147,8 @@ async fn an_empty_table_keeps_its_schema_in_one_file() {
         match format {
             WriteFormat::Parquet => assert_eq!(read(&path).schema().fields(), schema.fields()),
             WriteFormat::Csv => assert_eq!(fs::read_to_string(path).unwrap(), "id,name,amount\n"),
+            WriteFormat::Jsonl => assert_eq!(fs::read_to_string(path).unwrap(), ""),
+            WriteFormat::Xlsx => assert!(fs::read(path).unwrap().starts_with(b"PK\x03\x04")),
         }
     }
 }
@@ -234,7 +237,14 @@ async fn what_cannot_be_stored_is_refused_before_or_leaves_no_file() {
     };
     let list = DataType::List(Arc::new(Field::new("item", DataType::Int32, true)));
     assert!(refused(vec![("wait", DataType::Duration(TimeUnit::Second))], WriteFormat::Parquet).contains("`wait`"));
-    assert!(refused(vec![("tags", list)], WriteFormat::Csv).contains("`tags`"));
+    assert!(refused(vec![("tags", list.clone())], WriteFormat::Csv).contains("`tags`"));
+    assert!(refused(vec![("tags", list)], WriteFormat::Xlsx).contains("`tags`"));
+    let pair = Field::new(
+        "entries",
+        DataType::Struct(vec![Field::new("k", DataType::Int32, false), Field::new("v", DataType::Utf8, true)].into()),
+        false,
+    );
+    assert!(refused(vec![("map", DataType::Map(Arc::new(pair), false))], WriteFormat::Jsonl).contains("`map`"));
     assert!(refused(vec![("a", DataType::Int32), ("a", DataType::Utf8)], WriteFormat::Parquet).contains("`a`"));
     assert!(refused(vec![], WriteFormat::Parquet).contains("at least one column"));
 

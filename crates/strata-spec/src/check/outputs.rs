@@ -3,7 +3,7 @@
 use super::World;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::pipeline::{History, Output, Rows, Select, WriteFormat};
+use crate::pipeline::{History, Output, Rows, Select, WavePart, WriteFormat};
 use crate::problems::{Problems, shown};
 use crate::similar::nearest;
 use crate::text::{Located, Span};
@@ -17,6 +17,7 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
         for item in &output.select {
             selected(world, output, entity.as_deref(), item, problems);
         }
+        guards(world, output, problems);
         not_a_folder(output, problems);
         history(output, problems);
         let place = output.to.value.trim_end_matches('/');
@@ -27,6 +28,44 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
         } else {
             places.insert(place, (&output.name.value, output.name.span));
         }
+    }
+}
+
+/// Pseudonyms and anonymity are of people; parts of a wave need what they count.
+fn guards(world: &World, output: &Output, problems: &mut Problems) {
+    let people = matches!(&output.from, Rows::Entity(_) | Rows::Wave(_) | Rows::WavePart(_, WavePart::Eligibility));
+    let export = &output.export;
+    let pseudonym = export.pseudonym.as_ref().map(|p| ("pseudonym", p.key.span));
+    let anonymity = export.anonymity.as_ref().and_then(|a| a.over.first()).map(|o| ("anonymity", o.span));
+    for (key, span) in pseudonym.into_iter().chain(anonymity).filter(|_| !people) {
+        let message = format!("`{key}` of output `{}`: its rows are no people", shown(&output.name.value));
+        let help = "leave it out; counts of a wave take `min_cell: 10`";
+        problems.add(Diagnostic::error(codes::BAD_VALUE, span, message).help(help));
+    }
+    if let (Some(cell), Rows::WavePart(_, WavePart::Eligibility)) = (&export.min_cell, &output.from) {
+        let message = "`min_cell` is of counts, and these rows are people".to_owned();
+        problems.add(Diagnostic::error(codes::BAD_VALUE, cell.span, message).help("write `anonymity: {k: 10, over: [columns]}`"));
+    }
+    if let (Some(cell), Some(filter)) = (&export.min_cell, &output.filter) {
+        let message = "`min_cell` looks at all counts of a wave, and `where` leaves some out".to_owned();
+        let wrong = Diagnostic::error(codes::CHOOSE_ONE, filter.span, message).also(cell.span, "asked for here");
+        problems.add(wrong.help("remove one of them"));
+    }
+    let Rows::WavePart(name, part) = &output.from else { return };
+    let Some(panel) = &world.pipeline.panel else { return };
+    let fatigue = panel.fatigue.as_ref();
+    let missing = match part {
+        WavePart::Health if fatigue.is_none_or(|f| f.complete.is_none()) => {
+            Some(("answers over contacts", "write `fatigue: {counts: invites, complete: condition}` for the panel"))
+        }
+        WavePart::Burden if fatigue.is_none_or(|f| f.burden.is_none()) => {
+            Some(("minutes", "write `fatigue: {counts: invites, burden: {minutes: minutes, most: 60/90d, this: 12}}`"))
+        }
+        _ => None,
+    };
+    if let Some((counts, help)) = missing {
+        let message = format!("`{}` of a wave counts {counts}, and nothing says what that is", part.name());
+        problems.add(Diagnostic::error(codes::MISSING_KEY, name.span, message).help(help));
     }
 }
 
@@ -95,7 +134,8 @@ fn entity_of(world: &World, output: &Output, problems: &mut Problems) -> Option<
 fn selected(world: &World, output: &Output, entity: Option<&str>, item: &Located<Select>, problems: &mut Problems) {
     match &item.value {
         Select::Column(name) => {
-            if let (Rows::Entity(_), Some(entity)) = (&output.from, entity) {
+            let pseudonym = output.export.pseudonym.as_ref().is_some_and(|p| p.column.value == *name);
+            if let (Rows::Entity(_), Some(entity), false) = (&output.from, entity, pseudonym) {
                 column(world, entity, name, item.span, problems);
             }
         }

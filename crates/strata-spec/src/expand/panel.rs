@@ -5,8 +5,8 @@ use super::{Part, Surroundings, quoted, time};
 use crate::pipeline::people::Rate;
 use crate::pipeline::wave::{Fatigue, MadeRule};
 use crate::pipeline::{
-    AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Numbers, Panel, Pipeline, ReadFormat, Source, Terms, Wave,
-    Window,
+    AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Mode, Numbers, Output, Panel, Pipeline, ReadFormat, Rows,
+    Source, Terms, Wave, WavePart, Window,
 };
 use crate::text::{Located, Name, Span, Sql};
 
@@ -52,10 +52,12 @@ pub(crate) fn expand(pipeline: &mut Pipeline) -> bool {
     let key = pipeline.entity(&panel.entity.value).map(|e| e.key.value.clone());
     let (mut rules, mut blocks, mut sources) = (exclusions(&panel), vec![], vec![]);
     let mut whole = true;
+    let counted = |o: &Output| matches!(&o.from, Rows::WavePart(_, WavePart::Health | WavePart::Burden));
     if let (Some(key), Some(fatigue)) = (&key, &panel.fatigue) {
         whole = fatigue.counts.iter().all(|c| time(pipeline, c).is_some());
         if whole {
             let past = panel.waves.iter().any(|w| w.further.response.as_ref().is_some_and(|r| r.rate_ppm.is_none()));
+            let past = past || pipeline.outputs.iter().any(counted);
             let (made, more) = contacts(pipeline, key, fatigue, past);
             blocks.extend(made);
             rules.extend(more);
@@ -67,7 +69,9 @@ pub(crate) fn expand(pipeline: &mut Pipeline) -> bool {
             blocks.push(Block::From(FromBlock {
                 from: Located::new(wave_source(&name.value), name.span),
                 filter: None,
-                columns: vec![aggregate(&wave_rows(&name.value), plain("count(*)", name.span), None)],
+                columns: std::iter::once(aggregate(&wave_rows(&name.value), plain("count(*)", name.span), None))
+                    .chain(then(&panel, &pipeline.outputs, &name))
+                    .collect(),
             }));
         }
         for (at, wave) in panel.waves.iter().enumerate() {
@@ -97,6 +101,29 @@ fn plain(text: &str, span: Span) -> Sql {
 
 fn aggregate(name: &str, sql: Sql, window: Option<Located<Window>>) -> AggregateAttribute {
     AggregateAttribute { name: Located::new(name.to_owned(), sql.span), sql, window, terms: Terms::default() }
+}
+
+/// Where people of a wave were, as far as an output asks how they moved since.
+fn then(panel: &Panel, outputs: &[Output], before: &Name) -> Vec<AggregateAttribute> {
+    let mut out: Vec<AggregateAttribute> = vec![];
+    for output in outputs {
+        let Rows::WavePart(name, WavePart::Migration) = &output.from else { continue };
+        let wave = panel.waves.iter().find(|w| w.name.value == name.value);
+        for column in
+            wave.filter(|w| w.further.after.as_ref().is_some_and(|a| a.value == before.value)).iter().flat_map(|w| &w.strata)
+        {
+            let name = was(&before.value, &column.value);
+            if !out.iter().any(|a| a.name.value == name) {
+                out.push(aggregate(&name, plain(&format!("min({})", quoted(&column.value)), output.name.span), None));
+            }
+        }
+    }
+    out
+}
+
+/// The helper attribute that says in which stratum a person was in a published wave.
+pub fn was(wave: &str, column: &str) -> String {
+    format!("{HELPER}was_{wave}_{column}")
 }
 
 fn exclusions(panel: &Panel) -> Vec<MadeRule> {

@@ -18,8 +18,14 @@ const HISTORY_KEY: Key = key(
     "`none`: the newest table; `snapshot`: the rows of every as-of, in a column `as_of`; `scd2`: from when to when a row held.",
 );
 const CHANGES: Key = key("changes_only", Form::Flag, "Only rows that are not as they were in the last run.").later(HISTORY);
-const MIN_CELL: Key =
-    key("min_cell", at_least(1), "Groups smaller than this are left out.").later("write `min_cell` in the profile");
+const MIN_CELL: Key = key("min_cell", at_least(1), "Of counts of a wave: smaller ones are not shown, nor what would tell them.");
+const FORMULAS: Key = key(
+    "formulas",
+    word(&["escape", "keep"]),
+    "Text in CSV that a spreadsheet would take for a formula: `escape` (the default) writes an apostrophe before it.",
+);
+const PSEUDONYM_KEY: Key = key("pseudonym", Form::Map(&PSEUDONYM), "What stands in place of the entity key.");
+const ANONYMITY_KEY: Key = key("anonymity", Form::Map(&ANONYMITY), "Nobody stands out by columns that others could know.");
 const DROP: Key =
     key("drop", Form::Names, "Columns to leave out of what is selected.").later("list the columns you want in `select`");
 const PARTITION: Key =
@@ -39,7 +45,22 @@ pub(crate) static OUTPUTS: Shape = Shape::new(
 pub(crate) static DEFAULTS: Shape = Shape::new(
     "output `defaults`",
     "What all outputs say unless they say otherwise.",
-    &[TO, FORMAT, PURPOSE, CLASSES_KEY, WHERE, HISTORY_KEY, CHANGES, MIN_CELL, DROP, PARTITION, PUBLISH],
+    &[
+        TO,
+        FORMAT,
+        PURPOSE,
+        CLASSES_KEY,
+        WHERE,
+        HISTORY_KEY,
+        FORMULAS,
+        PSEUDONYM_KEY,
+        ANONYMITY_KEY,
+        CHANGES,
+        MIN_CELL,
+        DROP,
+        PARTITION,
+        PUBLISH,
+    ],
 )
 .elsewhere(&[("select", "each output selects its own columns"), ("from", "each output says its own rows")]);
 
@@ -48,7 +69,11 @@ pub(crate) static OUTPUT: Shape = Shape::new(
     "output",
     "A table to publish.",
     &[
-        key("from", Form::Text, "What its rows are: an entity, a table, a profile, or `panel.WAVE`."),
+        key(
+            "from",
+            Form::Text,
+            "What its rows are: an entity, a table, a profile, `panel.WAVE` or a part of it such as `panel.WAVE.health`.",
+        ),
         key(
             "select",
             Form::Names,
@@ -60,6 +85,9 @@ pub(crate) static OUTPUT: Shape = Shape::new(
         CLASSES_KEY,
         WHERE,
         HISTORY_KEY,
+        FORMULAS,
+        PSEUDONYM_KEY,
+        ANONYMITY_KEY,
         CHANGES,
         MIN_CELL,
         DROP,
@@ -73,3 +101,39 @@ pub(crate) static OUTPUT: Shape = Shape::new(
     ("parquet", "write `to: folder` and `format: parquet`"),
     ("csv", "write `to: folder` and `format: csv`"),
 ]);
+
+/// `pseudonym:`
+pub(crate) static PSEUDONYM: Shape = Shape::new(
+    "`pseudonym`",
+    "A keyed hash in place of the entity key.",
+    &[
+        key("key", Form::Text, "`env:NAME`: the secret; the key itself is never written in the file."),
+        key("as", Form::Text, "Its column; `panelist_id` if absent."),
+        key("export", Form::Text, "Outputs of this name and as-of have the same; the output's own name if absent."),
+        key("shared", Form::Text, "In place of `export`: everything that says so has the same, in every run."),
+        key("key_id", Form::Text, "Written before each, so that it can be told which key made it."),
+    ],
+)
+.needs(&[&["key"]]);
+
+/// A step of `generalise`.
+const STEP: Form = Form::Either(&[word(&["all"]), Form::Labelled(&Form::Names)]);
+
+/// `anonymity:`
+pub(crate) static ANONYMITY: Shape = Shape::new(
+    "`anonymity`",
+    "Nobody is in a group of fewer than k who look alike.",
+    &[
+        key("k", Form::Whole(2, 1_000_000), "People in a group, at least (10)."),
+        key("over", Form::Names, "Columns by which others could know a person."),
+        key(
+            "generalise",
+            Form::Labelled(&Form::List(&STEP)),
+            "How a column is made coarser, step by step: `{label: [values]}`, or `all`, which leaves `*`.",
+        ),
+        key("leave_out", Form::Share, "Of how many people these columns may be left empty; without `generalise` of all."),
+        key("weights", word(&["cell_mean", "rounded"]), "What is shown of weights; the mean of those who look alike if absent."),
+        key("round_to", Form::Real(0.0), "Of `weights: rounded`: multiples of this."),
+    ],
+)
+.needs(&[&["over"]]);

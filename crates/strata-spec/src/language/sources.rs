@@ -249,5 +249,8 @@ pub(crate) static TABLE: Shape = Shape::new(
 ]);
 
 /// Formats that outputs can have later.
-pub(crate) const OUTPUT_FORMATS: Form =
-    words(&["delta", "parquet", "csv"], &["iceberg", "jsonl", "xlsx", "postgres"], "write `format: delta`, `parquet` or `csv`");
+pub(crate) const OUTPUT_FORMATS: Form = words(
+    &["delta", "parquet", "csv", "jsonl", "xlsx"],
+    &["iceberg", "postgres"],
+    "write `format: delta`, `parquet`, `csv`, `jsonl` or `xlsx`",
+);

@@ -185,12 +185,24 @@ pub enum WavePart {
     Waterfall,
     /// One row a stratum or quota cell: eligible, wanted, drawn.
     Allocation,
+    /// One row a stratum and one of all: coverage, response, completion, attrition, burden, R-indicator.
+    Health,
+    /// One row a stratum and number of further surveys: who can still take as many.
+    Burden,
+    /// One row a pair of strata: people of the wave before, where they were then and are now.
+    Migration,
 }
 
 impl WavePart {
     /// Every part, by the name it has behind `panel.WAVE.`.
-    pub const NAMES: [(&str, WavePart); 3] =
-        [("eligibility", Self::Eligibility), ("waterfall", Self::Waterfall), ("allocation", Self::Allocation)];
+    pub const NAMES: [(&str, WavePart); 6] = [
+        ("eligibility", Self::Eligibility),
+        ("waterfall", Self::Waterfall),
+        ("allocation", Self::Allocation),
+        ("health", Self::Health),
+        ("burden", Self::Burden),
+        ("migration", Self::Migration),
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {

@@ -8,6 +8,7 @@ use crate::pipeline::{Class, History, Output, OutputPlanned, Rows, Select, WaveP
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::sections::column::CLASSES;
+use crate::sections::export::{self, Said};
 use crate::similar::nearest;
 use crate::text::{Located, Name, Sql};
 use crate::tree::{Entry, Node};
@@ -31,6 +32,7 @@ struct Common {
     purpose: Option<Name>,
     classes: Option<Vec<Class>>,
     filter: Option<Sql>,
+    said: Said,
     planned: OutputPlanned,
 }
 
@@ -70,9 +72,9 @@ fn common(f: &mut Fields) -> Common {
         ("parquet", (WriteFormat::Parquet, None)),
         ("csv", (WriteFormat::Csv, None)),
         ("delta", (WriteFormat::Delta, None)),
+        ("jsonl", (WriteFormat::Jsonl, None)),
+        ("xlsx", (WriteFormat::Xlsx, None)),
         ("iceberg", (WriteFormat::Parquet, Some("iceberg"))),
-        ("jsonl", (WriteFormat::Parquet, Some("jsonl"))),
-        ("xlsx", (WriteFormat::Parquet, Some("xlsx"))),
         ("postgres", (WriteFormat::Parquet, Some("postgres"))),
     ];
     let format = f.word("format", &formats);
@@ -88,11 +90,12 @@ fn common(f: &mut Fields) -> Common {
         purpose: f.name("purpose"),
         classes: f.take("classes").map(|n| classes(n, f.p)),
         filter: f.sql("where"),
+        said: export::said(f),
         planned: OutputPlanned {
             format: format.and_then(|(_, planned)| planned).map(str::to_owned),
             history: history.and_then(|(_, planned)| planned).map(str::to_owned),
             changes_only: f.flag("changes_only"),
-            min_cell: f.whole("min_cell", 1..=u64::MAX),
+            min_cell: None,
             drop: f.take("drop").map(|n| read::names(n, "`drop`", f.p)),
             partition_by: f.take("partition_by").map(|n| read::names(n, "`partition_by`", f.p)),
             publish: f.word("publish", &publishes).map(str::to_owned),
@@ -138,6 +141,16 @@ fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Pro
         Some(from) => rows(&from, names, problems),
         None => inferred(&select, names, name),
     };
+    let min_cell = own.said.min_cell.clone().or_else(|| defaults.said.min_cell.clone());
+    let mut export = export::export(own.said, &defaults.said, name);
+    let mut elsewhere = None;
+    match (min_cell, &from) {
+        (Some(cell), Rows::WavePart(..)) => export.min_cell = Some(cell),
+        (Some(cell), _) if !problems.not_yet(cell.span, "`min_cell`", "write `min_cell` in the profile") => {
+            elsewhere = Some(cell.value);
+        }
+        _ => {}
+    }
     Some(Output {
         name: name.clone(),
         to,
@@ -148,7 +161,8 @@ fn output(entry: &Entry, defaults: &Common, names: &RowNames, problems: &mut Pro
         purpose: own.purpose.or_else(|| defaults.purpose.clone()),
         classes: own.classes.or_else(|| defaults.classes.clone()).unwrap_or_default(),
         filter: own.filter.or_else(|| defaults.filter.clone()),
-        planned: planned(own.planned, &defaults.planned),
+        export,
+        planned: OutputPlanned { min_cell: elsewhere, ..planned(own.planned, &defaults.planned) },
     })
 }
 
