@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strata_models::disclosure::{Class, Ladder, generalise};
 use strata_models::exact::Sum;
 use strata_plan::{Guard, GuardRow, weights_of};
-use strata_spec::pipeline::{Anonymity, LadderStep, Output};
+use strata_spec::pipeline::{Anonymity, LadderStep, Output, WeightsShown};
 
 /// Groups that are looked at, at most.
 const GROUPS_MAX: usize = 1_000_000;
@@ -43,7 +43,7 @@ struct Alike {
 async fn alike(run: &mut Run<'_>, step: &str, output: &Output, anonymity: &Anonymity) -> Result<Vec<Alike>> {
     let Some(plan) = run.planned(step, run.compiled.alike(output, &run.solved))? else { return Ok(vec![]) };
     let weights = weights_of(output).len();
-    let rounded = if matches!(anonymity.weights, strata_spec::pipeline::WeightsShown::Rounded(_)) { weights } else { 0 };
+    let rounded = if matches!(anonymity.weights, WeightsShown::Rounded(_)) { weights } else { 0 };
     let keys = anonymity.over.len() + rounded;
     let mut out = vec![];
     for batch in &run.collect(step, plan).await? {
@@ -135,7 +135,13 @@ fn decide(step: &str, output: &Output, anonymity: &Anonymity, groups: &[Alike]) 
     let row = |g: usize| GuardRow {
         key: groups[g].key.clone(),
         shown: shown[g][..over].to_vec(),
-        weights: means.get(&shown[g]).cloned().unwrap_or_default(),
+        weights: match (anonymity.weights, empty[g]) {
+            // Rounded weights are part of what they have in common.
+            (WeightsShown::Rounded(_), false) => {
+                shown[g][over..].iter().map(|w| w.as_ref().and_then(|w| w.parse().ok())).collect()
+            }
+            _ => means.get(&shown[g]).cloned().unwrap_or_default(),
+        },
     };
     let mut sizes: BTreeMap<&Vec<Option<String>>, u64> = BTreeMap::new();
     groups.iter().zip(&shown).for_each(|(g, s)| *sizes.entry(s).or_default() += g.people);
@@ -217,7 +223,6 @@ fn refused_few(step: &str, k: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strata_spec::pipeline::WeightsShown;
 
     fn group(age: &str, home: &str, people: u64, weight: f64) -> Alike {
         let key = vec![Some(age.to_owned()), Some(home.to_owned())];

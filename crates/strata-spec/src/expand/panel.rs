@@ -5,8 +5,8 @@ use super::{Part, Surroundings, quoted, time};
 use crate::pipeline::people::Rate;
 use crate::pipeline::wave::{Fatigue, MadeRule};
 use crate::pipeline::{
-    AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Mode, Numbers, Output, Panel, Pipeline, ReadFormat, Rows,
-    Source, Terms, Wave, WavePart, Window,
+    AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Numbers, Output, Panel, Pipeline, ReadFormat, Rows, Source,
+    Terms, Wave, WavePart, Window,
 };
 use crate::text::{Located, Name, Span, Sql};
 
