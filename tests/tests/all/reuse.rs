@@ -183,7 +183,7 @@ fn a_plan_says_which_columns_of_published_tables_change() {
         serde_json::json!([{
             "output": "people",
             "run_id": run,
-            "added": [{"name": "spend", "type": "Decimal128(20, 2)"}],
+            "added": [{"name": "spend", "type": "Decimal128(22, 2)"}],
             "dropped": [{"name": "level", "type": "Utf8"}],
             "retyped": [{"name": "region", "from": "Utf8", "to": "Int32"}],
         }])
