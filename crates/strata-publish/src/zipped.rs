@@ -12,6 +12,8 @@ const DATE: u16 = 0x21;
 const VERSION: u16 = 20;
 const FLAGS: u16 = 0x0808; // sizes behind the data; names in UTF-8
 const DEFLATED: u16 = 8;
+/// Bytes compressed at a time: what an encoder makes depends on how its input is cut.
+const PIECE: usize = 64 << 10;
 
 /// An archive being written.
 pub(crate) struct Archive {
@@ -26,6 +28,7 @@ struct Part {
     number: u32,
     offset: u64,
     data: DeflateEncoder<Vec<u8>>,
+    waiting: Vec<u8>,
     crc: Crc,
     size: u64,
     packed: u64,
@@ -56,7 +59,7 @@ impl Archive {
         self.put16s(&[0]);
         self.out.extend(path.as_bytes());
         let data = DeflateEncoder::new(Vec::new(), Compression::default());
-        self.open = Some(Part { name, number, offset, data, crc: Crc::new(), size: 0, packed: 0 });
+        self.open = Some(Part { name, number, offset, data, waiting: Vec::new(), crc: Crc::new(), size: 0, packed: 0 });
         Ok(())
     }
 
@@ -65,7 +68,10 @@ impl Archive {
         let Some(part) = &mut self.open else { return Ok(()) };
         part.crc.update(bytes);
         part.size += bytes.len() as u64;
-        part.data.write_all(bytes)?;
+        part.waiting.extend_from_slice(bytes);
+        let whole = part.waiting.len() / PIECE * PIECE;
+        part.waiting[..whole].chunks(PIECE).try_for_each(|piece| part.data.write_all(piece))?;
+        part.waiting.drain(..whole);
         let packed = std::mem::take(part.data.get_mut());
         part.packed += packed.len() as u64;
         self.out.extend(packed);
@@ -74,7 +80,8 @@ impl Archive {
 
     /// Ends the open part. Errors: `InvalidData` where a part, or the archive, is larger than 4 GiB.
     fn end(&mut self) -> std::io::Result<()> {
-        let Some(part) = self.open.take() else { return Ok(()) };
+        let Some(mut part) = self.open.take() else { return Ok(()) };
+        part.data.write_all(&part.waiting)?;
         let (name, crc, size) = (part.name.replace("{}", &part.number.to_string()), part.crc.sum(), part.size);
         let last = part.data.finish()?;
         let packed = part.packed + last.len() as u64;
