@@ -190,10 +190,10 @@ impl Compiled<'_> {
     ) -> Option<LogicalPlan> {
         let (planner, pipeline) = (&self.planner, self.pipeline);
         let rows = drawn_columns(wave, view).and_then(|rows| self.standard(wave, rows)).ok()?;
-        let rows = filtered(planner, pipeline, output, rows)?;
-        let rows = pseudonymised(planner, pipeline, output, entity, rows).ok()?;
+        let kept = filtered(planner, pipeline, output, rows.clone());
+        let rows = pseudonymised(planner, pipeline, output, entity, kept.clone().unwrap_or(rows)).ok()?;
         let columns = select(planner, pipeline, entity, pass, output, &rows)?;
-        LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build).ok()
+        kept.and(LogicalPlanBuilder::from(rows).project(columns).and_then(LogicalPlanBuilder::build).ok())
     }
 }
 
@@ -230,8 +230,10 @@ pub(crate) fn entity_rows(
     output: &Output,
     view: &LogicalPlan,
 ) -> Option<LogicalPlan> {
-    let rows = filtered(planner, pipeline, output, view.clone())?;
-    selected_rows(planner, pipeline, entity, pass, output, rows)
+    let rows = filtered(planner, pipeline, output, view.clone());
+    // What is wrong with the columns is said beside what is wrong with the condition.
+    let selected = selected_rows(planner, pipeline, entity, pass, output, rows.clone().unwrap_or_else(|| view.clone()));
+    rows.and(selected)
 }
 
 fn selected_rows(
