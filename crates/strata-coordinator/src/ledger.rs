@@ -39,7 +39,7 @@ impl Ledger {
 
     /// Keeps the pinned files of the run.
     pub(crate) async fn pinned(&self, pins: Finished) -> strata_store::Result<()> {
-        let files = pins.artifact.as_object().map_or(0, |all| all.keys().filter(|k| !k.starts_with('#')).count());
+        let files = pins.artifact["sources"].as_object().map_or(0, serde_json::Map::len);
         let event = NewEvent { kind: "pinned".into(), body: json!({"sources": files}) };
         let step = StepRecord { step: pins.step, digest: pins.digest, artifact: pins.artifact };
         self.append(Change { events: vec![event], step: Some(step), ..Default::default() }).await

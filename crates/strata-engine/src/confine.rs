@@ -32,10 +32,11 @@ fn outside_of(root: &Place, pipeline: &Pipeline) -> Vec<Diagnostic> {
     for output in &pipeline.outputs {
         look(&output.to.value, &output.to, format!("the output `{}`", output.name.value));
     }
-    let first = pipeline.outputs.first();
-    for (source, first) in pipeline.sources.iter().zip(first.into_iter().cycle()) {
-        if let Some(folder) = pipeline.quarantine_folder(&source.name.value) {
-            look(&folder, &first.to, format!("rows of `{}` that are put aside", source.name.value));
+    // Rows are put aside beside the first output.
+    let beside = pipeline.outputs.first().map(|o| &o.to);
+    for source in &pipeline.sources {
+        if let (Some(beside), Some(folder)) = (beside, pipeline.quarantine_folder(&source.name.value)) {
+            look(&folder, beside, format!("rows of `{}` that are put aside", source.name.value));
         }
     }
     out

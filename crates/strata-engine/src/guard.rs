@@ -174,19 +174,24 @@ fn left_empty(
     label: &dyn Fn(usize) -> Vec<Option<String>>,
 ) -> Option<Vec<bool>> {
     let mut empty = suppressed.to_vec();
-    let all_null = |g: usize| label(g).iter().all(Option::is_none);
-    let mut sizes: BTreeMap<Vec<Option<String>>, u64> = BTreeMap::new();
-    (0..groups.len()).filter(|g| !empty[*g]).for_each(|g| *sizes.entry(label(g)).or_default() += groups[g].people);
+    let mut shown: BTreeMap<Vec<Option<String>>, (u64, Vec<usize>)> = BTreeMap::new();
+    for g in (0..groups.len()).filter(|g| !empty[*g]) {
+        let of = shown.entry(label(g)).or_default();
+        of.0 += groups[g].people;
+        of.1.push(g);
+    }
     let mut hidden: u64 = (0..groups.len()).filter(|g| empty[*g]).map(|g| groups[g].people).sum();
     // Who has nothing in any column looks like those whose columns are left empty.
-    let alike: u64 = (0..groups.len()).filter(|g| !empty[*g] && all_null(*g)).map(|g| groups[g].people).sum();
+    let (nothing, mut rest): (Vec<_>, Vec<_>) = shown.into_iter().partition(|(label, _)| label.iter().all(Option::is_none));
+    let alike: u64 = nothing.iter().map(|(_, (people, _))| people).sum();
+    rest.retain(|(_, (people, _))| *people > 0);
+    // Stable: of groups of one size the first label.
+    rest.sort_by_key(|(_, (people, _))| *people);
+    let mut smallest = rest.into_iter();
     while hidden > 0 && hidden + alike < k {
-        let (smallest, n) =
-            sizes.iter().filter(|(l, n)| **n > 0 && !l.iter().all(Option::is_none)).min_by_key(|(l, n)| (**n, (*l).clone()))?;
-        let (smallest, n) = (smallest.clone(), *n);
-        sizes.remove(&smallest);
-        (0..groups.len()).filter(|g| label(*g) == smallest).for_each(|g| empty[g] = true);
-        hidden += n;
+        let (_, (people, of)) = smallest.next()?;
+        of.into_iter().for_each(|g| empty[g] = true);
+        hidden += people;
     }
     (hidden as f64 <= most * people as f64).then_some(empty)
 }

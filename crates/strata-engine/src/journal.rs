@@ -97,21 +97,21 @@ fn table_of(text: &str) -> Result<PinnedTable> {
 
 /// The pinned sources of a run, to be kept with it: every attempt reads the same files.
 pub fn pins_to_json(catalog: &Catalog) -> Result<Value> {
-    let mut sources: BTreeMap<&str, String> =
-        catalog.sources.iter().map(|(n, t)| Ok((n.as_str(), text_of(t)?))).collect::<Result<_>>()?;
-    if !catalog.drift.is_empty() {
-        sources.insert(DRIFT, serde_json::to_string(&catalog.drift).map_err(|e| damaged(&e.to_string()))?);
-    }
-    serde_json::to_value(sources).map_err(|e| damaged(&e.to_string()))
+    let sources = catalog.sources.iter().map(|(n, t)| Ok((n.clone(), text_of(t)?))).collect::<Result<_>>()?;
+    serde_json::to_value(Pins { sources, drift: catalog.drift.clone() }).map_err(|e| damaged(&e.to_string()))
 }
 
-/// Beside the sources, of which none has such a name.
-const DRIFT: &str = "#drift";
+/// What is kept of a catalog.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Pins {
+    sources: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    drift: Vec<String>,
+}
 
 /// The catalog that [`pins_to_json`] kept.
 pub fn pins_from_json(value: &Value) -> Result<Catalog> {
-    let mut sources: BTreeMap<String, String> = serde_json::from_value(value.clone()).map_err(|e| damaged(&e.to_string()))?;
-    let drift = sources.remove(DRIFT).map_or(Ok(vec![]), |d| serde_json::from_str(&d)).map_err(|e| damaged(&e.to_string()))?;
+    let Pins { sources, drift } = serde_json::from_value(value.clone()).map_err(|e| damaged(&e.to_string()))?;
     let sources = sources.iter().map(|(n, t)| Ok((n.clone(), table_of(t)?))).collect::<Result<HashMap<_, _>>>()?;
     Ok(Catalog { sources, drift, ..Catalog::default() })
 }
@@ -130,6 +130,6 @@ mod tests {
         let kept = pins_to_json(&catalog).unwrap();
         let back = pins_from_json(&serde_json::from_str(&kept.to_string()).unwrap()).unwrap();
         assert_eq!((back.drift, back.sources.len()), (catalog.drift, 0));
-        assert_eq!(pins_to_json(&Catalog::default()).unwrap().to_string(), "{}");
+        assert_eq!(pins_to_json(&Catalog::default()).unwrap().to_string(), r#"{"sources":{}}"#);
     }
 }

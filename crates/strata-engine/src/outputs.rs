@@ -73,7 +73,7 @@ pub(crate) async fn tables(pipeline: &Pipeline) -> Result<Vec<OutputTable>> {
         let name = output.name.value.clone();
         let failed = |message: String| Error::Failed { step: format!("output {name}"), message };
         let place = store::place(&output.to.value).map_err(|e| failed(format!("{e}\n  help: {}", e.help())))?;
-        let table = PublishedTable::new(place.store.clone(), place.path.clone(), log_of(output));
+        let table = PublishedTable::new(place.store.clone(), place.path.clone(), log_of(output)).on_this_machine(place.local());
         let current = table.current().await.map_err(|e| Error::of_publish(&format!("output {name}"), e))?;
         out.push(OutputTable { name, place, table, current });
     }
@@ -93,7 +93,7 @@ pub(crate) async fn quarantine_tables(pipeline: &Pipeline) -> Result<Vec<OutputT
         let name = quarantine_name(&source.name.value);
         let failed = |message: String| Error::Failed { step: format!("output {name}"), message };
         let place = store::place(&folder).map_err(|e| failed(format!("{e}\n  help: {}", e.help())))?;
-        let table = PublishedTable::new(place.store.clone(), place.path.clone(), Log::Pointer);
+        let table = PublishedTable::new(place.store.clone(), place.path.clone(), Log::Pointer).on_this_machine(place.local());
         let current = table.current().await.map_err(|e| Error::of_publish(&format!("output {name}"), e))?;
         out.push(OutputTable { name, place, table, current });
     }

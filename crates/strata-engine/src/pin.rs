@@ -84,16 +84,14 @@ fn complete(headers: &[Header]) -> Vec<String> {
 pub(crate) async fn pin_wave(source: &Source) -> Result<Option<PinnedTable>, Box<Diagnostic>> {
     let wrong = |message: String, help: &str| Box::new(Diagnostic::error(NO_FILES, source.path.span, message).help(help));
     let place = store::place(&source.path.value).map_err(|e| wrong(e.to_string(), e.help()))?;
-    let current = match strata_publish::PublishedTable::open(place.store.clone(), place.path.clone()).await {
-        Ok(table) => table.current().await,
-        Err(e) => Err(e),
+    let unreadable = |e: strata_publish::Error| {
+        wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel")
     };
-    let current =
-        current.map_err(|e| wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel"))?;
-    let Some(version) = current else { return Ok(None) };
-    let path = source.path.clone().map(|_| place.join(&version.folder).to_string());
-    // What drifts between files of one run of ours is nobody's news.
-    pin(&Source { path, ..source.clone() }, &mut vec![]).await.map(Some)
+    let table = strata_publish::PublishedTable::open(place.store.clone(), place.path.clone()).await.map_err(unreadable)?;
+    let Some(version) = table.current().await.map_err(unreadable)? else { return Ok(None) };
+    let manifest = table.manifest(&version).await.map_err(unreadable)?;
+    let pinned = published::table(&place.join(&version.folder), &manifest);
+    pinned.map(Some).map_err(|e| wrong(e, "publish the wave as parquet, delta or csv, or set `state` to an output that is"))
 }
 
 /// The published stages of a segmentation: those of the newest version of its table whose `as_of` is before `as_of`, with that beside each
@@ -114,7 +112,7 @@ pub(crate) async fn pin_stages(
     let key = nobody.schema.field(0).clone();
     for version in versions.iter().rev() {
         let manifest = table.manifest(version).await.map_err(unreadable)?;
-        let pinned = published::table(&place.join(&version.folder), &manifest).map_err(|e| wrong(e, "publish the table anew"))?;
+        let pinned = published::table(&place.join(&version.folder), &manifest).map_err(|e| wrong(e, "set `state` to an output that is parquet, delta or csv, or publish this one anew"))?;
         let kind = |name: &str| pinned.schema.field_with_name(name).map(|f| f.data_type().clone()).ok();
         match (kind(key.name()), kind(column)) {
             (Some(found), Some(DataType::Utf8)) if found == *key.data_type() => {

@@ -29,10 +29,14 @@ pub(crate) fn table(folder: &Place, manifest: &Manifest) -> Result<PinnedTable, 
         Err(e) => Err(format!("the manifest below `{folder}` names the type `{}`: {e}", c.data_type)),
     };
     let fields = manifest.schema.iter().map(field).collect::<Result<Vec<_>, String>>()?;
-    let is_csv = manifest.files.first().is_some_and(|f| f.path.ends_with(".csv"));
+    let format = match manifest.files.first().and_then(|f| f.path.rsplit_once('.')).map(|(_, extension)| extension) {
+        None | Some("parquet") => PinnedFormat::Parquet,
+        Some("csv") => PinnedFormat::OwnCsv,
+        Some(other) => return Err(format!("`{folder}` was written as .{other}, which is not read back: only parquet, delta and csv are")),
+    };
     Ok(PinnedTable {
         store: folder.store_url.clone(),
-        format: if is_csv { PinnedFormat::Csv } else { PinnedFormat::Parquet },
+        format,
         schema: Arc::new(Schema::new(fields)),
         hive: 0,
         files: files(folder, &manifest.files),

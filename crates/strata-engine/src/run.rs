@@ -281,7 +281,7 @@ impl Run<'_> {
             PlannedStep::Table(name) => {
                 let plan = self.planned(&format!("table {name}"), self.compiled.table_plan(name))?;
                 let rows = self.materialise(&format!("table {name}"), &format!("table:{name}"), plan).await?;
-                self.check_table_key(name).await?;
+                self.check_table_keys(name).await?;
                 let checked = self.check_table(&format!("table {name}"), name).await?;
                 Ok(format!("{rows} rows{checked}"))
             }
@@ -299,18 +299,24 @@ impl Run<'_> {
         }
     }
 
-    /// Errors: `Contract` if two rows of a global table have one key.
-    async fn check_table_key(&mut self, name: &str) -> Result<()> {
+    /// Errors: `Contract` if two rows of a global table have one key, or two rows of a source that rows below it refer to: each row of theirs
+    /// would be there twice.
+    async fn check_table_keys(&mut self, name: &str) -> Result<()> {
         let step = format!("table {name}");
-        let Some(plan) = self.planned(&step, self.compiled.repeated_keys(name))? else { return Ok(()) };
-        match solve::integer(&self.collect(&step, plan).await?, 0, 0) {
-            0 => Ok(()),
-            n => Err(Error::Contract {
-                step,
-                message: format!("{n} keys of `{name}` stand in more than one row"),
-                help: "group by the key, or declare the key that the rows really have".into(),
-            }),
+        let referenced = self.planned(&step, self.compiled.repeated_references(name))?;
+        let own = self.planned(&step, self.compiled.repeated_keys(name))?.map(|plan| (name.to_owned(), plan));
+        for (name, plan) in referenced.into_iter().chain(own) {
+            let n = solve::integer(&self.collect(&step, plan).await?, 0, 0);
+            if n > 0 {
+                return Err(Error::Contract {
+                    step,
+                    message: format!("{n} keys of `{name}` stand in more than one row"),
+                    help: "one row a key: group by the key, say `duplicates:` at a source, or declare the key that the rows really have"
+                        .into(),
+                });
+            }
         }
+        Ok(())
     }
 
     fn rows_to_read(&self, step: &PlannedStep) -> Option<u64> {

@@ -19,7 +19,8 @@ use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceC
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, Partitioning, PlanProperties,
+    SendableRecordBatchStream,
 };
 use futures::stream;
 use std::cmp::Ordering;
@@ -149,9 +150,14 @@ impl DedupNode {
 impl DedupExec {
     /// The filter over `input`, which must be partitioned by the columns it is spread by.
     pub fn new(input: Arc<dyn ExecutionPlan>, spec: DedupSpec) -> Self {
+        // Until its exchange is as wide as its buckets, nothing above may rely on how its rows lie.
+        let partitioning = match &input.properties().partitioning {
+            Partitioning::Hash(by, n) if *n == spec.buckets.max(1) => Partitioning::Hash(by.clone(), *n),
+            _ => Partitioning::UnknownPartitioning(spec.buckets.max(1)),
+        };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(input.schema()),
-            input.properties().partitioning.clone(),
+            partitioning,
             EmissionType::Final,
             input.properties().boundedness,
         );

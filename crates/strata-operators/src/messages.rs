@@ -20,6 +20,8 @@ pub(crate) struct Pinned {
     pub(crate) files: Vec<PinnedFile>,
     #[prost(string, repeated, tag = "6")]
     pub(crate) complete: Vec<String>,
+    #[prost(bool, tag = "7")]
+    pub(crate) own: bool,
 }
 
 /// Message of one pinned file.

@@ -103,7 +103,7 @@ impl OwnersExec {
     pub fn new(input: Arc<dyn ExecutionPlan>, buckets: usize) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&OUTPUT)),
-            Partitioning::UnknownPartitioning(input.properties().partitioning.partition_count()),
+            Partitioning::UnknownPartitioning(buckets.max(1)),
             EmissionType::Final,
             input.properties().boundedness,
         );

@@ -11,12 +11,19 @@ use datafusion::datasource::physical_plan::{CsvSource, FileGroup, FileScanConfig
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::functions::regex::regexp_replace;
 use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::expressions::{Column as PhysicalColumn, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::path::Path;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What the writer of outputs puts an apostrophe before, with it.
+const ESCAPED: &str = "^'('*[-=+@\t\r])";
 
 /// One pinned file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +51,8 @@ pub enum PinnedFormat {
     Parquet,
     /// CSV with a header.
     Csv,
+    /// CSV that an output was written as: the apostrophe before text that begins like a formula is none of the text's.
+    OwnCsv,
 }
 
 /// A fixed list of files with one schema. INVARIANT: `schema` is the files' columns followed by the hive columns (all Utf8).
@@ -144,7 +153,8 @@ impl PinnedTable {
         let schema: datafusion_proto::protobuf::Schema = self.schema.as_ref().try_into()?;
         Ok(messages::Pinned {
             store: self.store.clone(),
-            csv: self.format == PinnedFormat::Csv,
+            csv: self.format != PinnedFormat::Parquet,
+            own: self.format == PinnedFormat::OwnCsv,
             schema: prost::Message::encode_to_vec(&schema),
             hive: self.hive as u64,
             files: self
@@ -168,7 +178,11 @@ impl PinnedTable {
         let schema = messages::decode_schema(&m.schema)?;
         Ok(Self {
             store: m.store,
-            format: if m.csv { PinnedFormat::Csv } else { PinnedFormat::Parquet },
+            format: match (m.csv, m.own) {
+                (false, _) => PinnedFormat::Parquet,
+                (true, false) => PinnedFormat::Csv,
+                (true, true) => PinnedFormat::OwnCsv,
+            },
             schema,
             hive: m.hive as usize,
             files: m
@@ -216,7 +230,11 @@ impl TableProvider for PinnedTable {
             layouts.entry(&file.columns).or_default().push(file);
         }
         if layouts.keys().all(|columns| columns.is_empty()) {
-            return self.scan_files(state, &[], projection.cloned(), limit);
+            let scan = self.scan_files(state, &[], projection.cloned(), limit)?;
+            return match self.format {
+                PinnedFormat::OwnCsv => without_apostrophes(state, scan),
+                PinnedFormat::Csv | PinnedFormat::Parquet => Ok(scan),
+            };
         }
         let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let scans = layouts.into_iter().map(|(columns, files)| self.scan_layout(state, columns, files, &wanted));
@@ -244,7 +262,7 @@ impl PinnedTable {
                 let options = datafusion::common::config::TableParquetOptions { global: options, ..Default::default() };
                 Arc::new(ParquetSource::new(table_schema).with_table_parquet_options(options))
             }
-            PinnedFormat::Csv => {
+            PinnedFormat::Csv | PinnedFormat::OwnCsv => {
                 let options = CsvOptions { has_header: Some(true), ..Default::default() };
                 Arc::new(CsvSource::new(table_schema).with_csv_options(options))
             }
@@ -296,6 +314,29 @@ impl PinnedTable {
         let read = wanted.iter().filter_map(|i| order.iter().position(|f| f.name() == name(i))).collect();
         table.scan_files(state, &missing, Some(read), None)
     }
+}
+
+/// Rows as they were before they were written: an apostrophe goes that stands, alone or with others, before a character that begins a formula.
+fn without_apostrophes(state: &dyn Session, scan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = scan.schema();
+    let options = Arc::new(state.config_options().clone());
+    let expressions = schema.fields().iter().enumerate().map(|(i, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(field.name(), i));
+        let expression: Arc<dyn PhysicalExpr> = match field.data_type() {
+            DataType::Utf8 => {
+                let arguments = vec![column, text(ESCAPED), text("$1")];
+                Arc::new(ScalarFunctionExpr::try_new(regexp_replace(), arguments, &schema, Arc::clone(&options))?)
+            }
+            _ => column,
+        };
+        Ok((expression, field.name().clone()))
+    });
+    let expressions = expressions.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(ProjectionExec::try_new(expressions, scan)?))
+}
+
+fn text(value: &str) -> Arc<dyn PhysicalExpr> {
+    Arc::new(Literal::new(ScalarValue::from(value)))
 }
 
 /// At most `parts` groups of about equal bytes: the largest file first, each to the lightest group.

@@ -150,13 +150,6 @@ impl PhysicalOptimizerRule for SpreadBuckets {
 
 /// `child` partitioned by `key` into `buckets`; an exchange that is already there is widened, not doubled.
 fn exchange(child: &Arc<dyn ExecutionPlan>, key: Vec<Arc<dyn PhysicalExpr>>, buckets: usize) -> Result<Arc<dyn ExecutionPlan>> {
-    if !child.is::<RepartitionExec>()
-        && let Partitioning::Hash(by, n) = child.output_partitioning()
-        && *by == key
-        && *n == buckets.max(1)
-    {
-        return Ok(Arc::clone(child));
-    }
     let below = match child.downcast_ref::<RepartitionExec>() {
         Some(exchange) => Arc::clone(exchange.input()),
         None => match child.downcast_ref::<CoalescePartitionsExec>() {
@@ -164,6 +157,13 @@ fn exchange(child: &Arc<dyn ExecutionPlan>, key: Vec<Arc<dyn PhysicalExpr>>, buc
             None => Arc::clone(child),
         },
     };
+    // What an operator below has spread already, e.g. where it looked for duplicates by the same key.
+    if let Partitioning::Hash(by, n) = below.output_partitioning()
+        && *by == key
+        && *n == buckets.max(1)
+    {
+        return Ok(below);
+    }
     Ok(Arc::new(RepartitionExec::try_new(below, Partitioning::Hash(key, buckets.max(1)))?))
 }
 

@@ -213,8 +213,6 @@ impl Compiled<'_> {
 
     /// How many keys of a made global table stand in more than one row, if its SQL does not rule that out: one number.
     pub fn repeated_keys(&self, name: &str) -> Result<Option<LogicalPlan>> {
-        use datafusion::functions_aggregate::expr_fn::count;
-        use datafusion::logical_expr::{Expr, ident, lit};
         let (Some(plan), Some(pinned)) = (self.relations.plan(name), self.catalog.work.get(&format!("table:{name}"))) else {
             return datafusion::common::plan_err!("the table `{name}` is not made yet");
         };
@@ -222,10 +220,36 @@ impl Compiled<'_> {
         if key.is_empty() {
             return Ok(None);
         }
-        let by: Vec<Expr> = key.iter().map(ident).collect();
-        let grouped = LogicalPlanBuilder::from(scan_work("t", pinned)?).aggregate(by, [count(lit(1i64)).alias("#rows")])?;
-        let repeated = grouped.filter(ident("#rows").gt(lit(1i64)))?;
-        repeated.aggregate(Vec::<Expr>::new(), [count(lit(1i64))])?.build().map(Some)
+        repeats(scan_work("t", pinned)?, &key).map(Some)
+    }
+
+    /// Sources that rows below a global table refer to, each with how many of its keys stand in more than one row: one number.
+    pub fn repeated_references(&self, name: &str) -> Result<Vec<(String, LogicalPlan)>> {
+        let Some(plan) = self.relations.plan(name) else { return Ok(vec![]) };
+        let mut out = vec![];
+        for source in self.relations_below(plan)? {
+            let key = cogroup::referenced_key(self.pipeline, &source).unwrap_or_default();
+            let filtered = self.pipeline.source(&source).is_some_and(|s| s.duplicates.is_some());
+            let Some(rows) = self.relations.plan(&source).filter(|_| !key.is_empty() && !filtered) else { continue };
+            let own = key.iter().map(|k| sources::qualified_column(&source, k)).collect::<Vec<_>>();
+            let rows = self.inlined(LogicalPlanBuilder::from(rows.clone()).project(own)?.build()?)?;
+            out.push((source, repeats(rows, &key)?));
+        }
+        Ok(out)
+    }
+
+    /// Sources and tables that are read to make `plan`, at any remove.
+    fn relations_below(&self, plan: &LogicalPlan) -> Result<BTreeSet<String>> {
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let mut todo = program::needs(&program::optimised(plan)?)?;
+        while let Some((name, _)) = todo.pop_first() {
+            if let (true, Some(plan)) = (!name.starts_with("raw:") && seen.insert(name.clone()), self.relations.plan(&name)) {
+                for (below, columns) in program::needs(&program::optimised(plan)?)? {
+                    todo.entry(below).or_default().extend(columns);
+                }
+            }
+        }
+        Ok(seen)
     }
 
     /// The rows of an entity: key, attributes, hidden columns.
@@ -352,6 +376,16 @@ impl Compiled<'_> {
 pub(crate) fn scan_work(name: &str, pinned: &PinnedTable) -> Result<LogicalPlan> {
     let source = provider_as_source(Arc::new(pinned.clone()));
     LogicalPlanBuilder::scan(TableReference::bare(name), source, None)?.build()
+}
+
+/// How many values of `key` stand in more than one of these rows: one number.
+fn repeats(rows: LogicalPlan, key: &[String]) -> Result<LogicalPlan> {
+    use datafusion::functions_aggregate::expr_fn::count;
+    use datafusion::logical_expr::{Expr, ident, lit};
+    let by: Vec<Expr> = key.iter().map(ident).collect();
+    let grouped = LogicalPlanBuilder::from(rows).aggregate(by, [count(lit(1i64)).alias("#rows")])?;
+    let repeated = grouped.filter(ident("#rows").gt(lit(1i64)))?;
+    repeated.aggregate(Vec::<Expr>::new(), [count(lit(1i64))])?.build()
 }
 
 /// A defect of the compiler, at the place it was met.

@@ -4,7 +4,7 @@ use crate::attributes::EntityPass;
 use crate::classes;
 use crate::cogroup::cogroup;
 use crate::parse;
-use crate::program::{self, Needs};
+use crate::program;
 use crate::segments;
 use crate::solved::Solved;
 use crate::sql;
@@ -487,15 +487,7 @@ impl Compiled<'_> {
 
     /// Tables below `plan` that are steps of their own.
     fn globals_below(&self, plan: &LogicalPlan) -> Result<Vec<String>> {
-        let mut seen: BTreeSet<String> = BTreeSet::new();
-        let mut todo: Needs = program::needs(&program::optimised(plan)?)?;
-        while let Some((name, _)) = todo.pop_first() {
-            if let (true, Some(plan)) = (!name.starts_with("raw:") && seen.insert(name.clone()), self.relations.plan(&name)) {
-                for (below, columns) in program::needs(&program::optimised(plan)?)? {
-                    todo.entry(below).or_default().extend(columns);
-                }
-            }
-        }
+        let seen = self.relations_below(plan)?;
         Ok(self.globals.iter().filter(|g| seen.contains(*g)).cloned().collect())
     }
 

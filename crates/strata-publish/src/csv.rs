@@ -4,7 +4,7 @@
 //! an empty text is `""`; in a table of one column, where an empty line would be lost to most readers, a null is `""` too. Booleans
 //! are `true` and `false`; dates `2025-01-31`; timestamps `2025-01-31T09:30:00Z`, with as many fractional digits as they need (3 or
 //! 6); bytes lowercase hex; floats the shortest text that reads back, `NaN`, `inf` and `-inf`. Text that starts with `=`, `+`, `-`, `@`,
-//! a tab or CR gets an apostrophe before it (OWASP, CSV injection), unless formulas are kept; what is no text is never touched.
+//! a tab or CR gets an apostrophe before it (OWASP, CSV injection), unless formulas are kept, and so does text that has one there already; what is no text is never touched.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
@@ -84,9 +84,9 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Whether a spreadsheet would take the text for a formula.
+/// Whether a spreadsheet would take the text for a formula; or it looks like one that was escaped, and would be read back as that.
 fn is_formula(value: &str) -> bool {
-    value.starts_with(['=', '+', '-', '@', '\t', '\r'])
+    value.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
 fn push_text(line: &mut String, value: &str, formulas: Formulas) {
@@ -133,7 +133,7 @@ mod tests {
         };
         assert_eq!(
             text(columns()),
-            "t,n\n'=1+1,-5\n'+49 30 1,-5\n'-5,-5\n'@SUM(A1),-5\n\"'\t=1\",-5\n\"'\r=1\",-5\n\"'=1,2\",-5\na=b,-5\n007,-5\n'=1,-5\n"
+            "t,n\n'=1+1,-5\n'+49 30 1,-5\n'-5,-5\n'@SUM(A1),-5\n\"'\t=1\",-5\n\"'\r=1\",-5\n\"'=1,2\",-5\na=b,-5\n007,-5\n''=1,-5\n"
         );
         let kept = with_formulas(columns(), Formulas::Keep);
         assert!(kept.starts_with("t,n\n=1+1,-5\n+49 30 1,-5\n-5,-5\n"), "{kept}");

@@ -12,6 +12,7 @@
 //! wins. Entries must not be collected while a run that began before them may still commit.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -20,6 +21,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload}
 use crate::error::Error;
 use crate::folder::{Created, Folder, damaged, store_error};
 use crate::table::{Manifest, Version, check_name};
+use crate::unfinished::{remove_unfinished, unfinished};
 use crate::{delta, pointer};
 
 /// What makes a version visible.
@@ -39,6 +41,7 @@ pub enum Log {
 pub struct PublishedTable {
     folder: Folder,
     log: Log,
+    local: Option<PathBuf>,
 }
 
 /// The version of a table that a run started from.
@@ -51,7 +54,12 @@ pub struct Base {
 impl PublishedTable {
     /// The table in folder `root` of `store`, which need not exist yet.
     pub fn new(store: Arc<dyn ObjectStore>, root: Path, log: Log) -> Self {
-        Self { folder: Folder { store, root }, log }
+        Self { folder: Folder { store, root }, log, local: None }
+    }
+
+    /// The same table, whose folder lies on this machine: files that killed processes did not finish are removed there too.
+    pub fn on_this_machine(self, folder: Option<&std::path::Path>) -> Self {
+        Self { local: folder.map(PathBuf::from), ..self }
     }
 
     /// The table in folder `root` as it was published, to read it.
@@ -207,7 +215,13 @@ impl PublishedTable {
                 Err(source) => return Err(store_error("delete", &path, source)),
             }
         }
-        Ok(())
+        let Some(local) = &self.local else { return Ok(()) };
+        let failed = |error: std::io::Error| {
+            let source = object_store::Error::Generic { store: "LocalFileSystem", source: error.into() };
+            store_error("delete what is unfinished in", folder, source)
+        };
+        let files = unfinished(&local.join("runs").join(&manifest.run_id)).map_err(failed)?;
+        files.iter().try_for_each(|file| remove_unfinished(file)).map_err(failed)
     }
 
     fn manifest_path(&self, run_id: &str) -> Result<Path, Error> {

@@ -7,7 +7,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use std::collections::{HashMap, HashSet};
-use strata_publish::{Log, PublishedTable, Version};
+use std::path::PathBuf;
+use strata_publish::{Log, PublishedTable, Version, remove_unfinished, unfinished};
 
 /// Something that a run left behind.
 #[derive(Debug, Clone)]
@@ -29,8 +30,13 @@ pub enum What {
     Work,
     /// All of a folder of a table that no version names.
     Unpublished,
-    /// These files, which the version that names the folder does not list.
-    Beside(Vec<Path>),
+    /// Files that the version that names the folder does not list.
+    Beside {
+        /// Whole ones.
+        whole: Vec<Path>,
+        /// Those that a killed process did not finish, on this machine.
+        unfinished: Vec<PathBuf>,
+    },
 }
 
 /// Why leftovers could not be found.
@@ -42,6 +48,9 @@ pub enum Error {
     /// The table.
     #[error(transparent)]
     Table(#[from] strata_publish::Error),
+    /// A folder of this machine.
+    #[error("{0}: {1}")]
+    Folder(String, #[source] std::io::Error),
 }
 
 /// Names of the folders right below a place.
@@ -101,11 +110,12 @@ pub async fn unlisted(table: &Place) -> Result<Vec<Leftover>, Error> {
                 let is_beside =
                     |o: &ObjectMeta| o.location.filename().is_some_and(|n| n.starts_with("part-") && !listed.contains(n));
                 let beside: Vec<ObjectMeta> = objects.into_iter().filter(is_beside).collect();
-                if beside.is_empty() {
+                let unfinished = place.local().map_or(Ok(vec![]), unfinished).map_err(|e| Error::Folder(place.to_string(), e))?;
+                if beside.is_empty() && unfinished.is_empty() {
                     continue;
                 }
-                let paths = beside.iter().map(|o| o.location.clone()).collect();
-                (beside, What::Beside(paths))
+                let whole = beside.iter().map(|o| o.location.clone()).collect();
+                (beside, What::Beside { whole, unfinished })
             }
         };
         let newest = newest(&place, &objects);
@@ -119,20 +129,24 @@ impl Leftover {
     pub fn addresses(&self) -> Vec<String> {
         match &self.what {
             What::Work | What::Unpublished => vec![self.place.to_string()],
-            What::Beside(files) => files.iter().filter_map(|f| Some(self.place.join(f.filename()?).to_string())).collect(),
+            What::Beside { whole, unfinished } => {
+                let whole = whole.iter().filter_map(|f| Some(self.place.join(f.filename()?).to_string()));
+                whole.chain(unfinished.iter().map(|f| f.display().to_string())).collect()
+            }
         }
     }
 
     /// Removes it.
-    pub async fn remove(&self) -> object_store::Result<()> {
-        let What::Beside(files) = &self.what else { return clear(&self.place).await };
-        for file in files {
+    pub async fn remove(&self) -> Result<(), Error> {
+        let What::Beside { whole, unfinished } = &self.what else { return Ok(clear(&self.place).await?) };
+        for file in whole {
             match self.place.store.delete(file).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(e) => return Err(e),
+                Err(e) => return Err(e.into()),
             }
         }
-        Ok(())
+        let failed = |e| Error::Folder(self.place.to_string(), e);
+        unfinished.iter().try_for_each(|file| remove_unfinished(file)).map_err(failed)
     }
 }
 

@@ -178,6 +178,49 @@ fn a_rule_that_stops_names_rule_count_and_files_and_no_value() {
     assert_eq!((table["rows"].as_u64(), table["committed"].as_bool()), (Some(0), Some(true)));
 }
 
+/// Orders that refer to their stores: read where the rows of a person meet, or in a table that mixes people.
+const REFERRING: &str = "version: 1
+name: orders
+as_of: 2026-02-01T00:00:00Z
+sources:
+  people: {csv: people.csv, mode: mutable, key: id, columns: {id: int!}}
+  stores: {csv: stores.csv, mode: mutable, key: store, columns: {store: int!, city: string}}
+  orders:
+    csv: orders.csv
+    mode: mutable
+    key: order
+    columns: {order: int!, id: int!, store: int, amount: int}
+    references: {store: stores}
+    derive: {city: stores.city}
+TABLES
+entities: {person: {from: people, key: id}}
+attributes: {person: [{from: READ, columns: {total: sum(amount), places: count(distinct city)}}]}
+outputs: {profile: {to: out/profile, format: csv, select: person.attributes}}
+";
+
+#[test]
+fn a_source_that_rows_refer_to_has_one_row_a_key_or_nothing_is_published() {
+    let mixing = "tables:\n  ranked:\n    key: order\n    sql: select \"order\", id, amount, city, row_number() over (partition by city order by \"order\") as nth from orders";
+    for (tables, read) in [("", "orders"), (mixing, "ranked")] {
+        let text = REFERRING.replace("TABLES", tables).replace("READ", read);
+        let place = Place::new(&[
+            ("pipeline.yaml", &text),
+            ("people.csv", "id\n1\n2\n"),
+            ("stores.csv", "store,city\n7,Bern\n8,Basel\n"),
+            ("orders.csv", "order,id,store,amount\n1,1,7,10\n2,1,8,20\n3,2,8,30\n"),
+        ]);
+        place.run();
+        let right = place.table("out/profile").unwrap();
+        assert_eq!(right, "id,total,places\n1,30,2\n2,30,1\n", "{read}");
+        place.put("stores.csv", "store,city\n7,Bern\n8,Basel\n8,Basle\n");
+        let said = place.refused();
+        assert!(said.contains("`stores`") && said.contains("duplicates:") && !said.contains("Basle"), "{read}: {said}");
+        place.put("pipeline.yaml", &text.replace("key: store,", "key: store, duplicates: {keep: latest by city},"));
+        place.run();
+        assert_eq!(place.table("out/profile").unwrap(), right, "{read}");
+    }
+}
+
 #[test]
 fn columns_of_files_may_change_as_declared_and_not_otherwise() {
     let text = |drift: &str| PEOPLE.replace("    checks:", &format!("    drift: {{{drift}}}\n    checks:"));

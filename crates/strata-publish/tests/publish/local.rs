@@ -9,13 +9,16 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use strata_publish::{ContentHash, Error, Log, Manifest, PublishedTable, Receipt};
 
 async fn publish(store: Arc<dyn ObjectStore>, log: Log, run_id: String) -> Result<u64, Error> {
-    let table = PublishedTable::new(Arc::clone(&store), Path::from("t"), log);
-    let file = table.run_folder(&run_id)?.join("part-a-00000.parquet");
+    publish_to(&PublishedTable::new(Arc::clone(&store), Path::from("t"), log), &store, &run_id).await
+}
+
+async fn publish_to(table: &PublishedTable, store: &Arc<dyn ObjectStore>, run_id: &str) -> Result<u64, Error> {
+    let file = table.run_folder(run_id)?.join("part-a-00000.parquet");
     store.put(&file, PutPayload::from_static(b"rows")).await.unwrap();
     let receipt =
         Receipt { path: "part-a-00000.parquet".into(), rows: 1, bytes: 4, content: ContentHash::default(), columns: vec![] };
     let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
-    let manifest = Manifest::new("c360", &run_id, "2025-01-01", &schema, vec![receipt])?;
+    let manifest = Manifest::new("c360", run_id, "2025-01-01", &schema, vec![receipt])?;
     loop {
         let base = table.begin().await?;
         match table.commit(&base, &manifest).await {
@@ -55,4 +58,21 @@ async fn race(log: Log, expected: std::ops::RangeInclusive<u64>) {
         }
     }
     assert_eq!(publish(store, log, "r5".into()).await.unwrap(), versions.iter().find(|v| v.run_id == "r5").unwrap().seq);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_did_not_finish_is_gone_once_the_run_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+    let run = folder.path().join("t/runs/r1");
+    std::fs::create_dir_all(&run).unwrap();
+    for name in ["part-b-00000.parquet#1", "part-b-00000.parquet#12", "part-of.parquet#x", "mine#1"] {
+        std::fs::write(run.join(name), "half").unwrap();
+    }
+    let table = PublishedTable::new(Arc::clone(&store), Path::from("t"), Log::Pointer);
+    let table = table.on_this_machine(Some(&folder.path().join("t")));
+    publish_to(&table, &store, "r1").await.unwrap();
+    let mut left: Vec<_> = std::fs::read_dir(&run).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, ["_SUCCESS", "_manifest.json", "mine#1", "part-a-00000.parquet", "part-of.parquet#x"]);
 }

@@ -12,6 +12,7 @@ use arrow::array::{
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::{MemTable, provider_as_source};
@@ -25,6 +26,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::col;
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
 use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteNode, WriteSpec};
 use strata_publish::{
     Kind, Log, Manifest, PublishedTable, Receipt, WriteExec, WritePlanner, decode_write, encode_write, stored_schema,
@@ -273,6 +275,48 @@ async fn csv_reads_back() {
         let of = |array: &StringArray| if array.is_valid(row) { array.value(row).to_owned() } else { String::new() };
         assert_eq!(of(names), of(expected));
     }
+}
+
+#[tokio::test]
+async fn text_that_was_escaped_for_spreadsheets_is_read_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = [Some("=1+1"), Some("+41 1"), Some("-"), Some("@x"), Some("'=1"), Some("''+"), Some("'a"), Some("a=b"), None, Some("")];
+    let ids = Int64Array::from_iter_values(-5..5);
+    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("text", Arc::new(StringArray::from(texts.to_vec())))];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(n, a)| (n, a, true))).unwrap();
+    let written = write(source(&[vec![batch.clone()]], &batch.schema()), spec(folder.path(), WriteFormat::Csv)).await.unwrap();
+    let path = folder.path().join("runs/r1").join(&written[0].path);
+    let file = PinnedFile {
+        path: path.to_str().unwrap().trim_start_matches('/').to_owned(),
+        size: written[0].bytes as u64,
+        modified_us: 0,
+        etag: None,
+        rows: None,
+        hive_values: vec![],
+        columns: vec![],
+    };
+    let table = PinnedTable {
+        store: "file:///".into(),
+        format: PinnedFormat::OwnCsv,
+        schema: batch.schema(),
+        hive: 0,
+        files: vec![file],
+        complete: vec![],
+    };
+    let table = PinnedTable::from_bytes(&table.to_bytes().unwrap()).unwrap();
+    let state = SessionStateBuilder::new().with_default_features().build();
+    let texts_of = async |projection: Option<Vec<usize>>| {
+        let plan = table.scan(&state, projection.as_ref(), &[], None).await.unwrap();
+        let batches = collect(plan, state.task_ctx()).await.unwrap();
+        concat_batches(&batches[0].schema(), &batches).unwrap()
+    };
+    let whole = texts_of(None).await;
+    assert_eq!(whole.column(0), batch.column(0));
+    // CSV readers take an empty text for none.
+    let wanted: Vec<Option<&str>> = texts.into_iter().map(|t| t.filter(|t| !t.is_empty())).collect();
+    let found = whole.column(1).as_string::<i32>();
+    assert_eq!(found.iter().map(|t| t.filter(|t| !t.is_empty())).collect::<Vec<_>>(), wanted);
+    assert_eq!(texts_of(Some(vec![1])).await.column(0), whole.column(1));
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ fn flaky(struck: Struck) -> Layer {
 async fn scanned(format: PinnedFormat, struck: Struck) -> DataFusionError {
     let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
     let bytes = match format {
-        PinnedFormat::Csv => b"id\n1\n2\n".to_vec(),
+        PinnedFormat::Csv | PinnedFormat::OwnCsv => b"id\n1\n2\n".to_vec(),
         PinnedFormat::Parquet => {
             let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1000).map(|i| i * 7919 % 1009)));
             let mut writer = ArrowWriter::try_new(vec![], Arc::clone(&schema), None).unwrap();

@@ -3,7 +3,7 @@
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::language::{Shape, sources};
+use crate::language::sources;
 use crate::pipeline::contract::{Added, CheckRule, Dropped, OnFail, Retyped, TextFormat, Volume};
 use crate::pipeline::{Check, Drift, Licence, RowHistory};
 use crate::problems::{Problems, shown};
@@ -28,18 +28,29 @@ const WAYS: &str = "write one of `sql: condition`, `not_null: [column]`, `unique
 /// `checks:` of a source.
 pub(crate) fn checks(node: &Node, problems: &mut Problems) -> Vec<Check> {
     let entries = read::named(node, "`checks`", problems);
-    entries.into_iter().filter_map(|(name, node)| check(name, node, &sources::CHECK, problems)).collect()
+    entries.into_iter().filter_map(|(name, node)| check(name, node, Of::Source, problems)).collect()
 }
 
-/// `checks:` of a table: its rows are computed, so there is none to put aside or to empty.
+/// Whose rows a check is about. Those of a table are computed, so there is none to put aside or to empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Source,
+    Table,
+}
+
+/// `checks:` of a table.
 pub(crate) fn checks_of_table(node: &Node, problems: &mut Problems) -> Vec<Check> {
     let entries = read::named(node, "`checks`", problems);
-    entries.into_iter().filter_map(|(name, node)| check(name, node, &sources::TABLE_CHECK, problems)).collect()
+    entries.into_iter().filter_map(|(name, node)| check(name, node, Of::Table, problems)).collect()
 }
 
-fn check(name: &Name, node: &Node, shape: &'static Shape, problems: &mut Problems) -> Option<Check> {
+fn check(name: &Name, node: &Node, of: Of, problems: &mut Problems) -> Option<Check> {
+    let (shape, known): (_, &[_]) = match of {
+        Of::Source => (&sources::CHECK, ON_FAIL),
+        Of::Table => (&sources::TABLE_CHECK, &[ON_FAIL[0], ON_FAIL[3]]),
+    };
     let mut f = Fields::open(node, name, shape, problems)?;
-    if std::ptr::eq(shape, &sources::TABLE_CHECK)
+    if of == Of::Table
         && let Some(word) = ["quarantine", "set_null"].into_iter().find(|w| f.key_value_is("on_fail", w))
     {
         let message = format!("rows of a table are computed: `{word}` has none to act on in check `{}`", shown(&name.value));
@@ -48,7 +59,6 @@ fn check(name: &Name, node: &Node, shape: &'static Shape, problems: &mut Problem
         f.pass_rest();
         return None;
     }
-    let known = if std::ptr::eq(shape, &sources::TABLE_CHECK) { &[ON_FAIL[0], ON_FAIL[3]] } else { ON_FAIL };
     let on_fail = f.word("on_fail", known).unwrap_or(OnFail::Stop);
     let on_fail = Located::new(on_fail, f.value_span("on_fail"));
     let column = f.name("column");
