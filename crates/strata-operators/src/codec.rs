@@ -9,6 +9,7 @@ use crate::messages::{self, wire};
 use crate::numbered::{NumberedExec, NumberedNode};
 use crate::owners::{OwnersExec, OwnersNode};
 use crate::pinned::PinnedTable;
+use crate::previous::PreviousExec;
 use crate::screen::{Action, Emit, ScreenExec, ScreenNode, ScreenRule};
 use crate::write::WriteNode;
 use arrow::datatypes::SchemaRef;
@@ -16,6 +17,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, Result, TableReference, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Extension, LogicalPlan};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::logical_plan::from_proto::parse_expr;
 use datafusion_proto::logical_plan::to_proto::serialize_expr;
@@ -36,6 +38,7 @@ const PINNED: u8 = 6;
 const OWNERS: u8 = 7;
 const NUMBERED: u8 = 8;
 const LOOKUP: u8 = 9;
+const PREVIOUS: u8 = 10;
 
 /// Logical codec.
 #[derive(Debug, Clone, Default)]
@@ -215,6 +218,18 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 let projection = m.projection.iter().map(|i| *i as usize).collect();
                 Ok(Arc::new(LookupExec::try_new(Arc::clone(left), Arc::clone(right), on, projection)?))
             }
+            PREVIOUS => {
+                let m = messages::Previous::decode(body).map_err(wire)?;
+                let input = first()?;
+                let of = |all: &[Vec<u8>]| {
+                    let parse = |bytes: &Vec<u8>| {
+                        parse_physical_expr(&PhysicalExprNode::decode(bytes.as_slice()).map_err(wire)?, ctx, &input.schema(), self)
+                    };
+                    all.iter().map(parse).collect::<Result<Vec<_>>>()
+                };
+                let (values, by, schema) = (of(&m.values)?, of(&m.by)?, messages::decode_schema(&m.schema)?);
+                Ok(Arc::new(PreviousExec::try_new(input, values, by, schema)?))
+            }
             _ => internal_err!("an operator of another version of strata arrived: tag {tag}"),
         }
     }
@@ -241,6 +256,12 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             let (left, right) = (left.into_iter().collect::<Result<_>>()?, right.into_iter().collect::<Result<_>>()?);
             let projection = n.projection().iter().map(|i| *i as u64).collect();
             put(buf, LOOKUP, &messages::Lookup { left, right, projection });
+        } else if let Some(n) = node.downcast_ref::<PreviousExec>() {
+            let of = |all: &[Arc<dyn PhysicalExpr>]| {
+                all.iter().map(|e| Ok(serialize_physical_expr(e, self)?.encode_to_vec())).collect::<Result<Vec<_>>>()
+            };
+            let schema = messages::encode_schema(&n.schema())?;
+            put(buf, PREVIOUS, &messages::Previous { values: of(n.values())?, by: of(n.by())?, schema });
         } else if let Some(n) = node.downcast_ref::<BucketScanExec>() {
             let schema = messages::encode_schema(n.table_schema())?;
             let projection = n.projection().iter().map(|i| *i as u64).collect();

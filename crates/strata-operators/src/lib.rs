@@ -14,6 +14,7 @@ pub mod owners;
 mod packed;
 pub mod pinned;
 pub mod planner;
+pub mod previous;
 pub mod screen;
 pub mod tagged;
 pub mod write;

@@ -124,6 +124,19 @@ pub(crate) struct Lookup {
     pub(crate) projection: Vec<u64>,
 }
 
+/// Message of an operator that takes values from the row before.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Previous {
+    /// `PhysicalExprNode` over the input.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub(crate) values: Vec<Vec<u8>>,
+    /// `PhysicalExprNode` over the input.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) by: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) schema: Vec<u8>,
+}
+
 /// Message of a cogroup.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Cogroup {

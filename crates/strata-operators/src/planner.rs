@@ -5,6 +5,7 @@ use crate::dedup::{DedupExec, DedupNode};
 use crate::lookup::LookupExec;
 use crate::numbered::{NumberedExec, NumberedNode};
 use crate::owners::{OwnersExec, OwnersNode};
+use crate::previous::PreviousExec;
 use crate::screen::{ScreenExec, ScreenNode};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -21,6 +22,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::windows::BoundedWindowAggExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use std::sync::Arc;
@@ -85,7 +87,7 @@ async fn plan_cogroup(
     let bucket = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
     let plan = async |logical: &LogicalPlan| {
         let logical = bucket.optimize(logical)?;
-        looked_up(one_partition(planner.create_physical_plan(&logical, &bucket).await?)?)
+        with_lighter(one_partition(planner.create_physical_plan(&logical, &bucket).await?)?)
     };
     let mut stages = Vec::with_capacity(node.stages.len());
     for stage in &node.stages {
@@ -102,12 +104,16 @@ fn one_partition(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>
     }
 }
 
-/// The plan with its left joins as look-ups: in a bucket both sides are small, and the rows that look need no copy.
-fn looked_up(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+/// The plan with operators that do the same in less time: left joins as look-ups, because in a bucket both sides are small and the rows that look
+/// need no copy; and `lag` without a state per partition, because a bucket has many of a few rows.
+fn with_lighter(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let done = plan.transform_up(|plan| {
         Ok(match plan.downcast_ref::<HashJoinExec>().and_then(LookupExec::of_join) {
             Some(lookup) => Transformed::yes(Arc::new(lookup) as Arc<dyn ExecutionPlan>),
-            None => Transformed::no(plan),
+            None => match plan.downcast_ref::<BoundedWindowAggExec>().and_then(PreviousExec::of_window) {
+                Some(previous) => Transformed::yes(Arc::new(previous) as Arc<dyn ExecutionPlan>),
+                None => Transformed::no(plan),
+            },
         })
     })?;
     Ok(done.data)

@@ -7,6 +7,7 @@ mod columnar;
 mod dates;
 mod distinct;
 mod exact;
+mod few;
 mod first;
 mod hash;
 mod kmeans;

@@ -1,4 +1,5 @@
-//! A flat table of what was seen per (group, value), the state under `count_distinct` and `mode_of`. Never holds a container per group.
+//! A flat table of what was seen per (group, value), the state under `count_distinct` and `mode_of`; the few smallest values have places of
+//! their own. Never holds a container per group.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::aggregate::each_included;
+use super::few::Few;
 use super::values::{HASHER, Key, Values};
 
 /// Below this many slots a table is not made smaller.
@@ -41,6 +43,9 @@ impl Count for i64 {
 /// Per group, its distinct values.
 pub(super) struct Tally<N, V, C> {
     pub(super) values: V,
+    /// Keys that are small numbers.
+    few: Few<C>,
+    /// All others.
     table: HashTable<Seen<N, C>>,
     /// Distinct values of each group.
     sizes: Vec<i64>,
@@ -57,7 +62,7 @@ pub(super) struct Lists<N, C> {
 
 impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     pub(super) fn new(values: V) -> Self {
-        Self { values, table: HashTable::new(), sizes: Vec::new(), base: 0 }
+        Self { values, few: Few::new(), table: HashTable::new(), sizes: Vec::new(), base: 0 }
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -98,21 +103,39 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
 
     #[inline]
     fn add(&mut self, group: usize, key: N, count: C) {
+        let is_first = match key.to_usize() {
+            Some(number) if number < Few::<C>::NUMBERS => self.few.add(self.sizes.len(), group, number, count),
+            _ => self.add_to_table(group, key, count),
+        };
+        self.sizes[group] += i64::from(is_first);
+    }
+
+    /// Whether the group had not seen the key.
+    #[inline]
+    fn add_to_table(&mut self, group: usize, key: N, count: C) -> bool {
+        if self.table.len() == self.table.capacity() {
+            // Four times as large, not twice: each entry is moved once more, not several times.
+            self.table.reserve(3 * self.table.len() + 1, |seen| hash(seen.group, &seen.key));
+        }
         let numbered = self.base.wrapping_add(group as u32);
         let seen = |seen: &Seen<N, C>| seen.group == numbered && seen.key == key;
         match self.table.entry(hash(numbered, &key), seen, |seen| hash(seen.group, &seen.key)) {
-            Entry::Occupied(mut seen) => seen.get_mut().count.add(count),
+            Entry::Occupied(mut seen) => {
+                seen.get_mut().count.add(count);
+                false
+            }
             Entry::Vacant(slot) => {
                 slot.insert(Seen { group: numbered, key, count });
-                self.sizes[group] += 1;
+                true
             }
         }
     }
 
     /// Every (group, value, count) of the first `n` groups, in no order.
     pub(super) fn first(&self, n: usize) -> impl Iterator<Item = (usize, N, C)> {
+        let few = self.few.first(n).map(|(group, number, count)| (group, N::usize_as(number), count));
         let seen = self.table.iter().map(|seen| (seen.group.wrapping_sub(self.base) as usize, seen.key, seen.count));
-        seen.filter(move |(group, ..)| *group < n)
+        few.chain(seen.filter(move |(group, ..)| *group < n))
     }
 
     /// The distinct values of the first `n` groups. Errors: `ResourcesExhausted` beyond 2^31 values at once.
@@ -143,8 +166,9 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
 
     pub(super) fn forget(&mut self, n: usize) {
         self.sizes.drain(..n);
+        self.few.forget(n);
         if self.sizes.is_empty() {
-            self.table = HashTable::new();
+            (self.table, self.few) = (HashTable::new(), Few::new());
             self.values = self.values.fresh();
             self.base = 0;
             return;
@@ -156,20 +180,21 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     }
 
     fn shrink(&mut self) {
-        if self.values.is_sparse(self.table.len()) {
-            let mut seen: Vec<_> = std::mem::take(&mut self.table).into_iter().collect();
-            self.values.retain(seen.iter_mut().map(|seen| &mut seen.key));
-            self.table.reserve(seen.len(), |seen| hash(seen.group, &seen.key));
-            for seen in seen {
-                self.table.insert_unique(hash(seen.group, &seen.key), seen, |seen| hash(seen.group, &seen.key));
+        if self.values.is_sparse(self.table.len()) && self.values.is_sparse(self.table.len() + self.few.len()) {
+            let mut seen: Vec<_> = self.first(self.sizes.len()).collect();
+            (self.table, self.few) = (HashTable::new(), Few::new());
+            self.values.retain(seen.iter_mut().map(|(_, key, _)| key));
+            self.sizes.fill(0);
+            for (group, key, count) in seen {
+                self.add(group, key, count);
             }
-        } else if self.table.capacity() > SMALL.max(4 * self.table.len()) {
+        } else if self.table.capacity() > SMALL.max(8 * self.table.len()) {
             self.table.shrink_to(SMALL.max(2 * self.table.len()), |seen| hash(seen.group, &seen.key));
         }
     }
 
     pub(super) fn size(&self) -> usize {
-        self.values.size() + self.table.allocation_size() + self.sizes.capacity() * size_of::<i64>()
+        self.values.size() + self.few.size() + self.table.allocation_size() + self.sizes.capacity() * size_of::<i64>()
     }
 }
 
@@ -206,11 +231,41 @@ fn hash<N: Hash>(group: u32, key: &N) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::functions::values::Texts;
-    use arrow::array::StringArray;
+    use crate::functions::values::{Plain, Texts};
+    use arrow::array::{Int64Array, StringArray};
     use arrow::datatypes::DataType;
 
     /// Groups open and close while rows arrive; group `g` sees the texts `g` and `g + 1`, the second twice.
+    #[test]
+    fn small_and_large_numbers_are_counted_alike() -> Result<()> {
+        let numbers = [-1_i64, 0, 7, 8, 63, 64, 1 << 40, 7, -1, 8, 64, 7];
+        let array: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
+        let groups: Vec<usize> = (0..numbers.len()).map(|row| row % 2).collect();
+        let (mut distinct, mut counted) =
+            (Tally::<i64, _, ()>::new(Plain(DataType::Int64)), Tally::<i64, _, i64>::new(Plain(DataType::Int64)));
+        distinct.grow(3);
+        counted.grow(3);
+        distinct.update(&array, &groups, None, ())?;
+        counted.update(&array, &groups, None, 1)?;
+        let wanted: Vec<Vec<(i64, i64)>> =
+            vec![vec![(-1, 2), (7, 1), (63, 1), (1 << 40, 1)], vec![(0, 1), (7, 2), (8, 2), (64, 2)], vec![]];
+        let of = |lists: &Lists<i64, i64>, group: usize| {
+            let range = lists.offsets[group] as usize..lists.offsets[group + 1] as usize;
+            lists.keys[range.clone()].iter().copied().zip(lists.counts[range].iter().copied()).collect::<Vec<_>>()
+        };
+        let lists = counted.lists(3)?;
+        assert_eq!((0..3).map(|g| of(&lists, g)).collect::<Vec<_>>(), wanted);
+        assert_eq!(distinct.lists(3)?.keys, lists.keys);
+        assert_eq!((distinct.sizes(), counted.sizes()), (&[4, 4, 0][..], &[4, 4, 0][..]));
+        counted.forget(1);
+        let lists = counted.lists(2)?;
+        assert_eq!((of(&lists, 0), of(&lists, 1)), (wanted[1].clone(), vec![]));
+        counted.grow(3);
+        counted.update(&array, &vec![2; numbers.len()], None, 1)?;
+        assert_eq!(counted.sizes(), [4, 0, 7]);
+        Ok(())
+    }
+
     #[test]
     fn forgotten_groups_take_their_texts_along() -> Result<()> {
         let mut tally = Tally::<u32, Texts, i64>::new(Texts::new(DataType::Utf8));
