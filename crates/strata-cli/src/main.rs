@@ -63,7 +63,8 @@ fn allocator(args: &args::Args) -> Option<[(&'static str, &'static str); 2]> {
     match args.role() {
         // The budget is of resident memory: what is freed must not count.
         args::Role::Budgeted => Some([(PURGE, "0"), (HUGE_PAGES, "0")]),
-        args::Role::Shared => Some([(PURGE, "100"), (HUGE_PAGES, "0")]),
+        // The next bucket needs them again: given back sooner, each is fetched and zeroed twice.
+        args::Role::Shared => Some([(PURGE, "1000"), (HUGE_PAGES, "0")]),
         // The machine is there for it, and the next task needs the pages again.
         args::Role::Worker => Some([(PURGE, "-1"), (HUGE_PAGES, "0")]),
         args::Role::Other => None,

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
+use datafusion::physical_expr::window::{StandardWindowExpr, StandardWindowFunctionExpr, WindowExpr};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
@@ -128,9 +128,7 @@ impl ExecutionPlan for PreviousExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match <[_; 1]>::try_from(children) {
-            Ok([input]) => {
-                Ok(Arc::new(Self::try_new(input, self.values.clone(), self.by.clone(), Arc::clone(&self.schema))?))
-            }
+            Ok([input]) => Ok(Arc::new(Self::try_new(input, self.values.clone(), self.by.clone(), Arc::clone(&self.schema))?)),
             Err(_) => internal_err!("rows before others have one input"),
         }
     }

@@ -35,8 +35,10 @@ impl<C: Count> Few<C> {
     /// Every (group, number, count) of the first `n` groups.
     pub(super) fn first(&self, n: usize) -> impl Iterator<Item = (usize, usize, C)> {
         let groups = 0..n.min(self.seen.len());
-        let numbers = |group: usize| (0..Self::NUMBERS).filter(move |number| self.seen[group] >> number & 1 == 1);
-        groups.flat_map(move |g| numbers(g).map(move |number| (g, number, self.counts[g * Self::NUMBERS + number])))
+        groups.flat_map(move |group| {
+            let numbers = (0..Self::NUMBERS).filter(move |number| self.seen[group] >> number & 1 == 1);
+            numbers.map(move |number| (group, number, self.counts[group * Self::NUMBERS + number]))
+        })
     }
 
     /// How many it holds.
