@@ -1,7 +1,7 @@
 //! From our logical nodes to our physical operators, and the exchanges they need. Never decides what a plan computes.
 
 use crate::cogroup::{CogroupExec, CogroupNode, Stage};
-use crate::dedup::{DedupExec, DedupNode};
+use crate::dedup::{DedupExec, DedupNode, DedupSpec};
 use crate::lookup::LookupExec;
 use crate::numbered::{NumberedExec, NumberedNode};
 use crate::owners::{OwnersExec, OwnersNode};
@@ -35,6 +35,23 @@ pub struct OperatorPlanner;
 #[derive(Debug, Default)]
 pub struct SpreadBuckets;
 
+/// Said by a session whose operators share no budget: its buckets may be larger than was asked for.
+#[derive(Debug)]
+pub struct Roomy;
+
+/// From so many buckets on, a session that is roomy takes fewer.
+const BUCKETS_ALL: usize = 32;
+
+/// How many buckets a session makes of so many. An exchange costs by the piece, and its pieces get smaller with every bucket: where there is room,
+/// four times the buckets become twice as many.
+fn buckets_of(asked: usize, session: &dyn Session) -> usize {
+    let is_roomy = session.config().get_extension::<Roomy>().is_some();
+    match is_roomy && asked > BUCKETS_ALL {
+        true => (BUCKETS_ALL * asked).isqrt().next_power_of_two().min(asked),
+        false => asked,
+    }
+}
+
 #[async_trait]
 impl ExtensionPlanner for OperatorPlanner {
     async fn plan_extension(
@@ -57,13 +74,14 @@ impl ExtensionPlanner for OperatorPlanner {
             return Ok(Some(Arc::new(ScreenExec::new(input, node.source.clone(), rules, node.emit()))));
         }
         if let Some(node) = node.as_any().downcast_ref::<DedupNode>() {
-            return Ok(Some(Arc::new(DedupExec::new(Arc::clone(&physical_inputs[0]), node.spec()))));
+            let buckets = buckets_of(node.buckets, session);
+            return Ok(Some(Arc::new(DedupExec::new(Arc::clone(&physical_inputs[0]), DedupSpec { buckets, ..node.spec() }))));
         }
         if let Some(node) = node.as_any().downcast_ref::<NumberedNode>() {
             return Ok(Some(Arc::new(NumberedExec::try_new(Arc::clone(&physical_inputs[0]), node.file().to_owned())?)));
         }
         if let Some(node) = node.as_any().downcast_ref::<OwnersNode>() {
-            return Ok(Some(Arc::new(OwnersExec::new(Arc::clone(&physical_inputs[0]), node.buckets))));
+            return Ok(Some(Arc::new(OwnersExec::new(Arc::clone(&physical_inputs[0]), buckets_of(node.buckets, session)))));
         }
         if let Some(node) = node.as_any().downcast_ref::<CogroupNode>() {
             return Ok(Some(plan_cogroup(planner, node, physical_inputs, session).await?));
@@ -94,7 +112,7 @@ async fn plan_cogroup(
         stages.push(Stage { name: stage.name.clone(), plan: plan(&stage.plan).await?, unique: stage.unique.clone() });
     }
     let result = plan(&node.result).await?;
-    Ok(Arc::new(CogroupExec::try_new(inputs.to_vec(), node.named.clone(), stages, result, node.buckets)?))
+    Ok(Arc::new(CogroupExec::try_new(inputs.to_vec(), node.named.clone(), stages, result, buckets_of(node.buckets, session))?))
 }
 
 fn one_partition(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {

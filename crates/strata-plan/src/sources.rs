@@ -29,20 +29,13 @@ pub const FILTERED: &str = "filtered";
 const ROWS_PER_BUCKET: u64 = 262_144;
 /// Up to so many, buckets are half as large: few buckets cost little each, and smaller ones need less memory.
 const BUCKETS_SMALL: u64 = 16;
-/// From so many on, each bucket also grows: four times the rows are twice the buckets of twice the rows. The pieces of an exchange, which costs
-/// by the piece, get smaller with the buckets, and the memory of a bucket larger with its rows.
-const BUCKETS_FULL: u64 = 32;
-/// Buckets at most.
+/// Buckets at most: more make the pieces of an exchange too small.
 const BUCKETS_MAX: usize = 256;
 
 /// How many buckets `rows` are spread over.
 pub(crate) fn buckets(rows: u64) -> usize {
     let few = (2 * rows / ROWS_PER_BUCKET).min(BUCKETS_SMALL);
-    let many = match rows / ROWS_PER_BUCKET {
-        full @ ..=BUCKETS_FULL => full,
-        more => (BUCKETS_FULL * more).isqrt(),
-    };
-    (few.max(many) as usize).next_power_of_two().clamp(1, BUCKETS_MAX)
+    (few.max(rows / ROWS_PER_BUCKET) as usize).next_power_of_two().clamp(1, BUCKETS_MAX)
 }
 
 /// A source's SQL, planned over its raw columns.

@@ -21,7 +21,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use strata_operators::functions;
-use strata_operators::planner::{OperatorPlanner, SpreadBuckets};
+use strata_operators::planner::{OperatorPlanner, Roomy, SpreadBuckets};
 use strata_publish::{WriteExec, WritePlanner};
 
 /// Consumers named in a memory error.
@@ -69,7 +69,11 @@ impl PhysicalOptimizerRule for FewFiles {
 /// A session with our settings, functions and operators. Errors: `Execution` if the spill folder cannot be used.
 #[expect(clippy::disallowed_methods, reason = "the one place that builds a session")]
 pub fn session(limits: &Limits) -> Result<SessionContext> {
-    Ok(SessionContext::new_with_state(state(config(limits), Arc::new(environment(limits)?))?))
+    let config = match limits.memory_bytes {
+        None => config(limits).with_extension(Arc::new(Roomy)),
+        Some(_) => config(limits),
+    };
+    Ok(SessionContext::new_with_state(state(config, Arc::new(environment(limits)?))?))
 }
 
 /// Memory, disk and stores of a process.
