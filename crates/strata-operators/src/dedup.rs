@@ -90,6 +90,8 @@ pub struct DedupSpec {
 pub struct DedupExec {
     input: Arc<dyn ExecutionPlan>,
     spec: DedupSpec,
+    /// Whether its exchange is as wide as its buckets.
+    is_spread: bool,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     turns: Arc<Semaphore>,
@@ -148,13 +150,19 @@ impl DedupNode {
 }
 
 impl DedupExec {
+    /// The filter over `input`, whose exchange is yet to be made as wide as its buckets: nothing above may rely on how its rows lie now.
+    pub fn planned(input: Arc<dyn ExecutionPlan>, spec: DedupSpec) -> Self {
+        let partitioning = Partitioning::UnknownPartitioning(spec.buckets.max(1));
+        Self::with(input, spec, partitioning, false)
+    }
+
     /// The filter over `input`, which must be partitioned by the columns it is spread by.
     pub fn new(input: Arc<dyn ExecutionPlan>, spec: DedupSpec) -> Self {
-        // Until its exchange is as wide as its buckets, nothing above may rely on how its rows lie.
-        let partitioning = match &input.properties().partitioning {
-            Partitioning::Hash(by, n) if *n == spec.buckets.max(1) => Partitioning::Hash(by.clone(), *n),
-            _ => Partitioning::UnknownPartitioning(spec.buckets.max(1)),
-        };
+        let partitioning = input.properties().partitioning.clone();
+        Self::with(input, spec, partitioning, true)
+    }
+
+    fn with(input: Arc<dyn ExecutionPlan>, spec: DedupSpec, partitioning: Partitioning, is_spread: bool) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(input.schema()),
             partitioning,
@@ -164,6 +172,7 @@ impl DedupExec {
         Self {
             input,
             spec,
+            is_spread,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
             turns: Arc::new(Semaphore::new(crate::turns())),
@@ -219,7 +228,8 @@ impl ExecutionPlan for DedupExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(input, self.spec.clone()))),
+            Some(input) if self.is_spread => Ok(Arc::new(Self::new(input, self.spec.clone()))),
+            Some(input) => Ok(Arc::new(Self::planned(input, self.spec.clone()))),
             None => internal_err!("a duplicate filter has one input"),
         }
     }

@@ -50,6 +50,8 @@ pub struct OwnersNode {
 pub struct OwnersExec {
     input: Arc<dyn ExecutionPlan>,
     buckets: usize,
+    /// Whether its exchange is as wide as its buckets.
+    is_spread: bool,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     turns: Arc<Semaphore>,
@@ -99,17 +101,28 @@ impl UserDefinedLogicalNodeCore for OwnersNode {
 }
 
 impl OwnersExec {
+    /// The count over `input`, whose exchange is yet to be made as wide as its buckets.
+    pub fn planned(input: Arc<dyn ExecutionPlan>, buckets: usize) -> Self {
+        Self::with(input, buckets, buckets.max(1), false)
+    }
+
     /// The count over `input`, which must be partitioned by its first column.
     pub fn new(input: Arc<dyn ExecutionPlan>, buckets: usize) -> Self {
+        let partitions = input.properties().partitioning.partition_count();
+        Self::with(input, buckets, partitions, true)
+    }
+
+    fn with(input: Arc<dyn ExecutionPlan>, buckets: usize, partitions: usize, is_spread: bool) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&OUTPUT)),
-            Partitioning::UnknownPartitioning(buckets.max(1)),
+            Partitioning::UnknownPartitioning(partitions),
             EmissionType::Final,
             input.properties().boundedness,
         );
         Self {
             input,
             buckets,
+            is_spread,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
             turns: Arc::new(Semaphore::new(crate::turns())),
@@ -160,7 +173,8 @@ impl ExecutionPlan for OwnersExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(input, self.buckets))),
+            Some(input) if self.is_spread => Ok(Arc::new(Self::new(input, self.buckets))),
+            Some(input) => Ok(Arc::new(Self::planned(input, self.buckets))),
             None => internal_err!("a count of owners has one input"),
         }
     }

@@ -75,13 +75,13 @@ impl ExtensionPlanner for OperatorPlanner {
         }
         if let Some(node) = node.as_any().downcast_ref::<DedupNode>() {
             let buckets = buckets_of(node.buckets, session);
-            return Ok(Some(Arc::new(DedupExec::new(Arc::clone(&physical_inputs[0]), DedupSpec { buckets, ..node.spec() }))));
+            return Ok(Some(Arc::new(DedupExec::planned(Arc::clone(&physical_inputs[0]), DedupSpec { buckets, ..node.spec() }))));
         }
         if let Some(node) = node.as_any().downcast_ref::<NumberedNode>() {
             return Ok(Some(Arc::new(NumberedExec::try_new(Arc::clone(&physical_inputs[0]), node.file().to_owned())?)));
         }
         if let Some(node) = node.as_any().downcast_ref::<OwnersNode>() {
-            return Ok(Some(Arc::new(OwnersExec::new(Arc::clone(&physical_inputs[0]), buckets_of(node.buckets, session)))));
+            return Ok(Some(Arc::new(OwnersExec::planned(Arc::clone(&physical_inputs[0]), buckets_of(node.buckets, session)))));
         }
         if let Some(node) = node.as_any().downcast_ref::<CogroupNode>() {
             return Ok(Some(plan_cogroup(planner, node, physical_inputs, session).await?));
@@ -142,11 +142,11 @@ impl PhysicalOptimizerRule for SpreadBuckets {
         let spread = plan.transform_up(|plan| {
             if let Some(dedup) = plan.downcast_ref::<DedupExec>() {
                 let input = exchange(dedup.children()[0], dedup.spread_exprs()?, dedup.spec().buckets)?;
-                return Ok(Transformed::yes(replaced(&plan, vec![input])?));
+                return Ok(Transformed::yes(Arc::new(DedupExec::new(input, dedup.spec().clone()))));
             }
             if let Some(owners) = plan.downcast_ref::<OwnersExec>() {
                 let input = exchange(owners.children()[0], vec![owners.key_expr()], owners.buckets())?;
-                return Ok(Transformed::yes(replaced(&plan, vec![input])?));
+                return Ok(Transformed::yes(Arc::new(OwnersExec::new(input, owners.buckets()))));
             }
             if let Some(cogroup) = plan.downcast_ref::<CogroupExec>() {
                 let mut children = vec![];
