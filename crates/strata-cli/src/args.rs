@@ -96,8 +96,11 @@ pub(crate) enum Verb {
         #[arg(long)]
         wave: Option<String>,
         /// Draws nobody and writes nothing: `strata run` draws.
-        #[arg(long, required = true)]
+        #[arg(long, required_unless_present = "replay")]
         dry_run: bool,
+        /// The `_manifest.json` of a published wave: draws it again, and says whether the same people come out.
+        #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["dry_run", "wave", "what_if"])]
+        replay: Option<String>,
         /// Changes a setting of `fatigue`, `sample`, or a rule of `members`, and shows both.
         #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
         what_if: Vec<(String, String)>,

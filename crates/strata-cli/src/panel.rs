@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use strata_engine::load::Loaded;
 use strata_engine::report::WaveReport;
 use strata_engine::returned::{ReturnReport, Returned, Weighed};
-use strata_engine::{Error, InProcessRunner, Trial};
+use strata_engine::{Error, InProcessRunner, Replay, Trial};
 use strata_runtime::Limits;
+
+/// A draw done again is not what was published: as for data that are not as they should be.
+const DIFFERS: u8 = 3;
 
 /// Eligibility, allocation and expected response of waves, and the same after the changes `what_if`. Draws nobody.
 pub(crate) async fn draw(given: &Given, wave: Option<&str>, what_if: &[(String, String)], output: Output) -> u8 {
@@ -71,6 +74,68 @@ pub(crate) async fn draw(given: &Given, wave: Option<&str>, what_if: &[(String, 
         render::data(&format!("\nwhat if: {}", changes.join(", ")));
     }
     0
+}
+
+/// Draws a published wave again, as of its own instant; exit code 3 where other rows come out.
+pub(crate) async fn replay(given: &Given, manifest: &str, output: Output) -> u8 {
+    let then = match strata_engine::published_draw(manifest).await {
+        Ok(then) => then,
+        Err(e) => return verbs::failed(&e),
+    };
+    let Ok(as_of) = chrono::DateTime::parse_from_rfc3339(&then.record.as_of) else {
+        return usage(&format!("the manifest is as of `{}`, which is no instant", then.record.as_of));
+    };
+    let given = Given { as_of: Some(as_of.to_utc()), ..given.clone() };
+    let loaded = match verbs::load(&given, false).await {
+        Ok(loaded) => loaded,
+        Err(e) => return verbs::failed(&e),
+    };
+    if let Some(code) = wrong(&loaded, output) {
+        return code;
+    }
+    let found = match replayed(&loaded, &then).await {
+        Ok(found) => found,
+        Err(e) => return verbs::failed(&e),
+    };
+    match output {
+        Output::Json => render::data(&serde_json::to_string_pretty(&found).unwrap_or_default()),
+        Output::Text => render::data(&compared(&found)),
+    }
+    if found.same { 0 } else { DIFFERS }
+}
+
+async fn replayed(loaded: &Loaded, then: &strata_engine::PublishedDraw) -> Result<Replay, Error> {
+    let runner = InProcessRunner::new(&Limits::default()).map_err(|e| Error::of_step("start", e))?;
+    let work = verbs::scratch()?;
+    Trial::new(loaded, &runner, work.path())?.replay(then).await
+}
+
+fn compared(r: &Replay) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "wave {} as of {}, published as `{}` by run {}", r.wave, r.as_of, r.output, r.run_id);
+    let rows = summary::number(r.rows.0);
+    let _ = match r.same {
+        true => writeln!(out, "the same people come out: {rows} rows, content {}", r.content.0),
+        false => writeln!(
+            out,
+            "NOT the same: {rows} rows of content {} then, {} of content {} now",
+            r.content.0,
+            summary::number(r.rows.1),
+            r.content.1
+        ),
+    };
+    if let Some((both, then, now)) = r.people.map(|(a, b, c)| (summary::number(a), summary::number(b), summary::number(c))) {
+        let _ = writeln!(out, "people in both: {both}; only then: {then}; only now: {now}");
+    }
+    if !r.differs.is_empty() {
+        let mut table = vec![["what differs", "then", "now"].map(str::to_owned).to_vec()];
+        table.extend(r.differs.iter().map(|(what, then, now)| vec![what.clone(), then.clone(), now.clone()]));
+        summary::grid(&mut out, &table);
+    } else if !r.same {
+        let _ =
+            writeln!(out, "nothing that the manifest keeps differs: was it another secret key, or another version of Strata?");
+    }
+    out.trim_end().to_owned()
 }
 
 /// The same pipeline with its panel changed; the inner error is one of usage.
@@ -230,6 +295,9 @@ fn said(r: &ReturnReport) -> String {
     );
     for d in &r.dropped {
         let _ = writeln!(out, "  nobody who answered has {d}: dropped");
+    }
+    for joined in &r.joined {
+        let _ = writeln!(out, "  nobody who answered has a level of a margin, joined: {joined}");
     }
     summary::caps(&mut out, &r.caps);
     let part = |of: &Option<(String, String)>| of.as_ref().map_or_else(|| "everybody".to_owned(), |(c, v)| format!("{c} = {v}"));

@@ -52,6 +52,11 @@ fn guard(out: &mut String, g: &GuardReport) {
             g.k.saturating_sub(1),
             number(g.hidden_cells)
         );
+        let before = g.held_against.iter().map(|(wave, as_of)| format!("{wave} as of {as_of}")).collect::<Vec<_>>().join(", ");
+        if !before.is_empty() {
+            let _ =
+                writeln!(out, "    held against the published counts of {before}: {} figures too near to show", number(g.apart));
+        }
         return;
     }
     let taken = g.steps.iter().filter(|(_, step)| *step > 0).map(|(column, step)| format!("{column} by {step}"));
@@ -268,6 +273,9 @@ fn wave(out: &mut String, w: &WaveReport) {
         caps(out, &x.caps);
         for d in &x.dropped {
             let _ = writeln!(out, "  nobody in the sample has {d}: dropped, the margin rescaled");
+        }
+        for joined in &x.joined {
+            let _ = writeln!(out, "  nobody in the sample has a level of a margin, joined: {joined}");
         }
     }
 }

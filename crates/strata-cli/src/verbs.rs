@@ -32,6 +32,9 @@ pub(crate) async fn run(args: Args) -> u8 {
             look::preview(&pipeline.given, &node, rows, show_personal, pipeline.output).await
         }
         Verb::Diff { pipeline, keys } => diff::run(&pipeline.given, keys, pipeline.output).await,
+        Verb::Draw { pipeline, replay: Some(manifest), .. } => {
+            panel::replay(&pipeline.given, &manifest, pipeline.output).await
+        }
         Verb::Draw { pipeline, wave, what_if, .. } => {
             panel::draw(&pipeline.given, wave.as_deref(), &what_if, pipeline.output).await
         }
@@ -128,7 +131,7 @@ async fn plan(pipeline: &Pipeline, state: &Path) -> u8 {
         let files = |d: &&Diagnostic| d.code == strata_plan::codes::DRIFT;
         render::diagnostics(&loaded.source, &found.iter().filter(files).cloned().collect::<Vec<_>>());
     }
-    if let Err(e) = strata_engine::keep(&mut compiled).await {
+    if let Err(e) = strata_engine::keep(&mut compiled, &loaded).await {
         return failed(&e);
     }
     let steps = match strata_engine::foresee(&mut compiled, state) {

@@ -1,6 +1,8 @@
 //! How coarsely the people of an output are shown, so that nobody stands out. Never shows a group of fewer than k, and says what it cost.
 
 mod cells;
+mod counts;
+pub(crate) mod earlier;
 
 use crate::error::{Error, Result};
 use crate::report::GuardReport;
@@ -154,7 +156,7 @@ fn decide(step: &str, output: &Output, anonymity: &Anonymity, groups: &[Alike]) 
         left_empty: groups.iter().zip(&empty).filter(|(_, e)| **e).map(|(g, _)| g.people).sum(),
         steps: (0..over).map(|c| (name(c).to_owned(), found.steps[c] as u64)).collect(),
         loss: found.loss,
-        hidden_cells: 0,
+        ..GuardReport::default()
     };
     // INVARIANT: nobody is shown in a group of fewer than k.
     match report.smallest.is_some_and(|n| n < anonymity.k) {

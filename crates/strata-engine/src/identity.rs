@@ -137,7 +137,8 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
             let key = output.export.pseudonym.as_ref().map(|p| Numbers::Env(p.key.clone()));
             let key = key.map_or(Ok(String::new()), |key| key_fingerprint(&key))?;
             let strictest: Vec<_> = pipeline.outputs.iter().map(|o| (&o.from, &o.export.min_cell)).collect();
-            let text = format!("{output:?}{:?}{key}{strictest:?}", compiled.cuts_to_keep(solved));
+            let before = if output.export.min_cell.is_some() { compiled.held_against() } else { "" };
+            let text = format!("{output:?}{:?}{key}{strictest:?}{before}", compiled.cuts_to_keep(solved));
             Parts { plans: vec![compiled.output_plan(output, solved)?], text, ..Parts::default() }
         }
         PlannedStep::Commit => Parts::default(),

@@ -1,7 +1,9 @@
 //! Where a pipeline's outputs are, and whether they belong together. Never writes.
 
 use crate::error::{Error, Result};
+use crate::guard::earlier::{self, published_before};
 use crate::journal::damaged;
+use crate::load::Loaded;
 use crate::report::MixedSet;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -145,8 +147,12 @@ pub(crate) async fn kept_cuts(pipeline: &Pipeline, tables: &[OutputTable]) -> Re
     Ok(out)
 }
 
-/// Tells `compiled` the cuts that frozen segmentations were published with, as a run does. Errors: as the stores say.
-pub async fn keep(compiled: &mut Compiled<'_>) -> Result<()> {
+/// Tells `compiled` the cuts that frozen segmentations were published with, and which counts of earlier waves its own are held against, as a
+/// run does. Errors: as the stores say.
+pub async fn keep(compiled: &mut Compiled<'_>, loaded: &Loaded) -> Result<()> {
+    let as_of = compiled.clock().as_of;
+    let before = published_before(&loaded.source, &loaded.vars, compiled.pipeline(), as_of).await?;
+    compiled.hold_against(earlier::digest(&before)?);
     if compiled.pipeline().segments.iter().any(is_frozen) {
         let tables = tables(compiled.pipeline()).await?;
         compiled.keep(kept_cuts(compiled.pipeline(), &tables).await?);

@@ -84,14 +84,14 @@ fn complete(headers: &[Header]) -> Vec<String> {
 pub(crate) async fn pin_wave(source: &Source) -> Result<Option<PinnedTable>, Box<Diagnostic>> {
     let wrong = |message: String, help: &str| Box::new(Diagnostic::error(NO_FILES, source.path.span, message).help(help));
     let place = store::place(&source.path.value).map_err(|e| wrong(e.to_string(), e.help()))?;
-    let unreadable = |e: strata_publish::Error| {
-        wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel")
-    };
+    let unreadable =
+        |e: strata_publish::Error| wrong(format!("`{place}` cannot be read: {e}"), "name the folder of an output of this panel");
     let table = strata_publish::PublishedTable::open(place.store.clone(), place.path.clone()).await.map_err(unreadable)?;
     let Some(version) = table.current().await.map_err(unreadable)? else { return Ok(None) };
     let manifest = table.manifest(&version).await.map_err(unreadable)?;
     let pinned = published::table(&place.join(&version.folder), &manifest);
-    pinned.map(Some).map_err(|e| wrong(e, "publish the wave as parquet, delta or csv, or set `state` to an output that is"))
+    let dated = pinned.map(|table| Some(published::with_text(table, PUBLISHED_AS_OF, &version.as_of)));
+    dated.map_err(|e| wrong(e, "publish the wave as parquet, delta or csv, or set `state` to an output that is"))
 }
 
 /// The published stages of a segmentation: those of the newest version of its table whose `as_of` is before `as_of`, with that beside each
@@ -112,7 +112,8 @@ pub(crate) async fn pin_stages(
     let key = nobody.schema.field(0).clone();
     for version in versions.iter().rev() {
         let manifest = table.manifest(version).await.map_err(unreadable)?;
-        let pinned = published::table(&place.join(&version.folder), &manifest).map_err(|e| wrong(e, "set `state` to an output that is parquet, delta or csv, or publish this one anew"))?;
+        let pinned = published::table(&place.join(&version.folder), &manifest)
+            .map_err(|e| wrong(e, "set `state` to an output that is parquet, delta or csv, or publish this one anew"))?;
         let kind = |name: &str| pinned.schema.field_with_name(name).map(|f| f.data_type().clone()).ok();
         match (kind(key.name()), kind(column)) {
             (Some(found), Some(DataType::Utf8)) if found == *key.data_type() => {
@@ -130,10 +131,10 @@ pub(crate) async fn pin_stages(
     Ok(PinnedTable { schema: Arc::new(Schema::new([vec![key], added.into()].concat())), ..nobody })
 }
 
-/// The table of a wave that is not published: no files, and only the key of the people.
+/// The table of a wave that is not published: no files, and only the key of the people and its as-of.
 pub(crate) fn unpublished_wave(roster: &PinnedTable, key: &str) -> Option<PinnedTable> {
     let field = roster.schema.field_with_name(key).ok()?.clone();
-    let schema = Arc::new(Schema::new(vec![field]));
+    let schema = Arc::new(Schema::new(vec![field, Field::new(PUBLISHED_AS_OF, DataType::Utf8, true)]));
     Some(PinnedTable {
         store: roster.store.clone(),
         format: PinnedFormat::Parquet,

@@ -42,6 +42,7 @@ impl Run<'_> {
         let manifest = Manifest::new(&self.report.pipeline, &run_id, &self.report.as_of, &schema, receipts)
             .map_err(|e| Error::of_publish(&step, e))?;
         let mut kept = outputs::as_kept(&self.compiled.cuts_to_keep(&self.solved))?;
+        kept.extend(guard::earlier::kept(&output));
         kept.extend(panel::history::kept(self.compiled.pipeline(), &output, &self.report.panel)?);
         let manifest = Manifest { kept, ..manifest };
         self.report.outputs.push(OutputReport {

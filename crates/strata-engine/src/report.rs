@@ -232,6 +232,9 @@ pub struct DrawRecord {
     pub drawn: u64,
     /// Members drawn into the reserve.
     pub reserve: u64,
+    /// SHA-256 of the allocation: of each stratum how many are eligible, wanted, drawn and in reserve.
+    #[serde(default)]
+    pub allocation: String,
 }
 
 /// Who fails which rule first in one stratum.
@@ -341,6 +344,9 @@ pub struct WeightReport {
     pub caps: Vec<CapReport>,
     /// Levels of margins that nobody in the sample has.
     pub dropped: Vec<String>,
+    /// Such levels that were joined with another, and with which.
+    #[serde(default)]
+    pub joined: Vec<String>,
 }
 
 /// An output.
@@ -389,6 +395,12 @@ pub struct GuardReport {
     pub loss: f64,
     /// Counts that are not shown.
     pub hidden_cells: u64,
+    /// Of counts: earlier waves whose published counts these were held against, each with its as-of.
+    #[serde(default)]
+    pub held_against: Vec<(String, String)>,
+    /// Of counts: counts and sums that differ by 1 to k − 1 people from those of an earlier wave, and so are not told.
+    #[serde(default)]
+    pub apart: u64,
 }
 
 impl SourceRows {

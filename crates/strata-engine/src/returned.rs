@@ -77,6 +77,9 @@ pub struct ReturnReport {
     pub worst: f64,
     /// Levels that nobody who answered has, where the pipeline lets them be dropped.
     pub dropped: Vec<String>,
+    /// Such levels that were joined with another, and with which.
+    #[serde(default)]
+    pub joined: Vec<String>,
     /// Sum of the weights.
     pub sum: f64,
     /// Smallest weight.

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{Files, KeptSteps};
+use crate::guard::earlier::{self, Earlier};
 use crate::identity::{self, Identity, MadeBy};
 use crate::journal::Journal;
 use crate::load::{Loaded, verdict};
@@ -88,6 +89,10 @@ pub(crate) struct Run<'a> {
     pub(crate) spilled: u64,
     pub(crate) shuffled: u64,
     pub(crate) written: Vec<(OutputTable, Base, Manifest)>,
+    /// Values of variables, as given.
+    pub(crate) vars: &'a [(String, String)],
+    /// Counts that earlier waves published, where outputs are held against them.
+    pub(crate) before: Vec<Earlier>,
     /// Whether checks are asked: a look at a part of the pipeline asks none.
     pub(crate) asks: bool,
 }
@@ -148,7 +153,8 @@ async fn prepare_and_run(
     let failed = |message: String| Error::Failed { step: "work area".into(), message };
     let work = store::place(&options.work).map_err(|e| failed(e.to_string()))?.join(&report.run_id);
     let surroundings = identity::surroundings(&compiled)?;
-    let around = Around { runner, progress, source: &loaded.source, journal: options.journal.as_ref() };
+    let journal = options.journal.as_ref();
+    let around = Around { runner, progress, source: &loaded.source, vars: &loaded.vars, journal };
     let mut run = Run { surroundings, ..Run::begin(compiled, around, work, std::mem::take(report)) };
     let result = run.all().await;
     run.report.sources = run.source_rows();
@@ -162,13 +168,15 @@ pub(crate) struct Around<'a> {
     pub(crate) runner: &'a dyn Runner,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) source: &'a SourceText,
+    /// Values of variables, as given.
+    pub(crate) vars: &'a [(String, String)],
     pub(crate) journal: &'a dyn Journal,
 }
 
 impl<'a> Run<'a> {
     /// A run that has not done anything.
     pub(crate) fn begin(compiled: Compiled<'a>, around: Around<'a>, work: Place, report: RunReport) -> Self {
-        let Around { runner, progress, source, journal } = around;
+        let Around { runner, progress, source, vars, journal } = around;
         Self {
             runner,
             compiled,
@@ -185,6 +193,8 @@ impl<'a> Run<'a> {
             spilled: 0,
             shuffled: 0,
             written: vec![],
+            vars,
+            before: vec![],
             asks: true,
         }
     }
@@ -207,6 +217,7 @@ impl Run<'_> {
             )));
         }
         self.compiled.keep(outputs::kept_cuts(self.compiled.pipeline(), &tables).await?);
+        self.look_back().await?;
         let mut tables: BTreeMap<String, OutputTable> = tables.into_iter().chain(aside).map(|t| (t.name.clone(), t)).collect();
         self.journal.report(&self.report).await?;
         let steps = planned_steps(&self.compiled);
@@ -230,6 +241,14 @@ impl Run<'_> {
                 None => self.perform(place, step, identity, &mut tables).await?,
             }
         }
+        Ok(())
+    }
+
+    /// Looks for the counts of earlier waves that those of this one are held against. Errors: as the stores say.
+    pub(crate) async fn look_back(&mut self) -> Result<()> {
+        let as_of = self.compiled.clock().as_of;
+        self.before = earlier::published_before(self.source, self.vars, self.compiled.pipeline(), as_of).await?;
+        self.compiled.hold_against(earlier::digest(&self.before)?);
         Ok(())
     }
 
@@ -438,6 +457,11 @@ impl Run<'_> {
         self.made.push((name.to_owned(), table.clone()));
         self.compiled.made(name.to_owned(), table);
         Ok(rows)
+    }
+
+    /// Address of a folder of the work area.
+    pub(crate) fn work_url(&self, folder: &str) -> String {
+        self.work.url(folder)
     }
 
     /// Rows of a table of the work area; 0 if it is not made.

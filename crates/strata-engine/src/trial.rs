@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::load::{Loaded, verdict};
 use crate::progress::{Progress, Silent};
+use crate::replay::{self, PublishedDraw, Replay};
 use crate::report::{RunReport, WaveReport};
 use crate::returned::{self, ReturnReport, Returned, Weighed};
 use crate::run::{Around, Run};
@@ -48,7 +49,7 @@ impl<'a> Trial<'a> {
         let failed = |e: store::Error| Error::Failed { step: "work area".into(), message: e.to_string() };
         let work = store::place(&work.to_string_lossy()).map_err(failed)?;
         let progress: &dyn Progress = &SILENT;
-        let around = Around { runner, progress, source: &loaded.source, journal: &UNKEPT };
+        let around = Around { runner, progress, source: &loaded.source, vars: &loaded.vars, journal: &UNKEPT };
         let report = RunReport { attempt: 1, ..RunReport::default() };
         let mut run = Run::begin(compiled, around, work, report);
         run.asks = false;
@@ -128,6 +129,10 @@ impl<'a> Trial<'a> {
         let output = self.run.compiled.pipeline().outputs.iter().find(|o| o.name.value == *name).cloned();
         let guards = |o: &Output| o.export.anonymity.is_some() || o.export.min_cell.is_some();
         match output.filter(guards) {
+            Some(output) if output.export.min_cell.is_some() && self.run.before.is_empty() => {
+                self.run.look_back().await?;
+                Ok(Some(guard::plan(&mut self.run, &format!("output {name}"), &output).await?.0))
+            }
             Some(output) => Ok(Some(guard::plan(&mut self.run, &format!("output {name}"), &output).await?.0)),
             None => Ok(None),
         }
@@ -162,6 +167,16 @@ impl<'a> Trial<'a> {
         self.make(&required.map_err(|e| Error::of_step("weights", e))?).await?;
         let place = self.source().place(wave.name.span);
         returned::weigh(&mut self.run, &wave, returned).await.map_err(|e| e.at(&place))
+    }
+
+    /// Draws a published wave again, after the steps it needs, and compares. Errors: as a run's; `Failed` for a wave that is none, or no
+    /// output of its columns.
+    pub async fn replay(&mut self, then: &PublishedDraw) -> Result<Replay> {
+        let wave = self.wave(&then.wave)?;
+        let required = self.run.compiled.required(&Node::Wave(wave.name.value.clone()));
+        self.make(&required.map_err(|e| Error::of_step("replay", e))?).await?;
+        let place = self.source().place(wave.name.span);
+        replay::replay(&mut self.run, then).await.map_err(|e| e.at(&place))
     }
 
     fn wave(&self, name: &str) -> Result<strata_spec::pipeline::Wave> {

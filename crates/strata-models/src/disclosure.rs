@@ -8,4 +8,4 @@ mod suppress;
 
 pub use generalise::{Class, Generalised, Ladder, generalise};
 pub use groups::{Anonymity, anonymity, small_differences};
-pub use suppress::{Interval, Status, Suppressed, Table, suppress};
+pub use suppress::{Interval, Status, Suppressed, Table, Untold, suppress, suppress_also};

@@ -26,6 +26,8 @@ pub struct Catalog {
     pub drift: Vec<String>,
     /// Cuts that were published, by `<segmentation>@<name>`.
     pub kept: BTreeMap<String, KeptCuts>,
+    /// Digest of the published counts of earlier waves that those of this run are held against; empty where there are none.
+    pub held_against: String,
 }
 
 /// Edges of a frozen RFM as they were solved once; published with the outputs.

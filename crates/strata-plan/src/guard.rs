@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, case, cast, ident, lit};
+use strata_operators::pinned::PinnedTable;
 use strata_spec::pipeline::{Anonymity, Output, Select, WeightsShown};
 
 /// Columns that are weights, and so tell strata apart.
@@ -96,6 +97,21 @@ impl Compiled<'_> {
         };
         let out = schema.iter().map(column).collect::<Result<Vec<Expr>>>()?;
         joined.project(out)?.build()
+    }
+
+    /// All rows of a published table, as pinned.
+    pub fn published_rows(&self, table: &PinnedTable) -> Result<LogicalPlan> {
+        crate::scan_work("published", table)
+    }
+
+    /// Tells the compiler the digest of the counts of earlier waves that those of this run are held against.
+    pub fn hold_against(&mut self, digest: String) {
+        self.catalog.held_against = digest;
+    }
+
+    /// Digest of the counts of earlier waves that those of this run are held against; empty where there are none.
+    pub fn held_against(&self) -> &str {
+        &self.catalog.held_against
     }
 
     /// A small table of given rows, in their order. Errors: a value of another type than its column.

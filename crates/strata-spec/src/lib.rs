@@ -30,7 +30,7 @@ mod yaml;
 
 pub use codes::explain;
 pub use diagnostic::{Code, Diagnostic, Kind, Severity};
-pub use expand::panel::{is_published_wave, was};
+pub use expand::panel::{is_published_wave, reserving, was};
 pub use expand::stages::{PUBLISHED_AS_OF, published_stages, stage_helpers};
 pub use fmt::fmt;
 pub use hints::hints;

@@ -663,7 +663,7 @@ pub struct Weights {
     pub max_iterations: u32,
     /// `not_converged:` true: keep the weights, flagged.
     pub keep_not_converged: bool,
-    /// `absent: collapse`, and `collapse:`: the order in which levels are joined.
+    /// `absent: collapse`, and `collapse:`: the margins whose levels may be joined; all if there are none.
     pub collapse: Option<Vec<Name>>,
     /// `cap:` no weight is more than so many times the median.
     pub cap: Option<f64>,
@@ -691,6 +691,8 @@ pub enum Absent {
     Error,
     /// The level is dropped and the margin's targets rescaled.
     DropAndRescale,
+    /// The level is joined with the nearest before it that somebody has, or else behind it.
+    Collapse,
 }
 
 /// Formats that are written.

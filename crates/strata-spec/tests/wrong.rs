@@ -346,7 +346,6 @@ fn panels_are_whole() {
             ("S0190 12:40", "largest_remainder"),
             ("S0116 12:57", "lower `min`"),
             ("S0209 13:24", "did you mean `age`"),
-            ("S0190 13:39", "drop_and_rescale"),
             ("S0120 14:7", "keep one"),
             ("S0105 14:15", "entry"),
         ],

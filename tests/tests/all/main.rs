@@ -19,5 +19,6 @@ mod s3;
 mod scale;
 mod security;
 mod takeover;
+mod two_waves;
 mod usage;
 mod verbs;

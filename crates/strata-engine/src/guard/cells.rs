@@ -1,44 +1,31 @@
-//! Counts of a wave of which small ones are not shown, nor what would tell them: within a table, and between the tables of one wave. Never
-//! shows a count of 1 to k − 1 people.
+//! Counts of a wave of which small ones are not shown, nor what would tell them: within a table, between the tables of one wave, and against
+//! what earlier waves published. Never shows a count of 1 to k − 1 people, nor one that is so many apart from an earlier wave's.
 //!
 //! Waterfall, burden and health divide the same people, the roster of each stratum, in several ways, so what one table must hide of a
 //! stratum's total all of them hide. Each division is a table with its margins, for which `strata_models::disclosure` finds what to hide.
 
+use super::counts::{Counts, ELIGIBLE, Figure, Hidden, OF_ROSTER, Part, Place};
+use super::earlier::{Known, Untold, hide, known};
 use crate::error::{Error, Result};
 use crate::report::GuardReport;
 use crate::run::Run;
 use crate::solve::scalar;
 use arrow::datatypes::Schema;
-use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
 use std::collections::{BTreeMap, BTreeSet};
-use strata_models::disclosure::{Status, Table, suppress};
 use strata_plan::cells_of;
 use strata_spec::Located;
 use strata_spec::pipeline::{Output, Rows, Select, Wave, WavePart};
 
-/// Cells of a table that are looked at, at most.
-const CELLS_MAX: usize = 4_000;
+/// How often what one division hides is handed on to the others, at most.
+const ROUNDS_MAX: usize = 8;
 
-/// A part of a wave as it is.
-struct Part {
-    schema: Schema,
-    rows: Vec<Vec<ScalarValue>>,
-}
-
-/// Counts of people by row and column.
-#[derive(Default)]
-struct Counts {
-    cells: BTreeMap<(String, String), u64>,
-}
-
-/// What is not shown of a table.
-#[derive(Default)]
-struct Hidden {
-    cells: BTreeSet<(String, String)>,
-    rows: BTreeSet<String>,
-    columns: BTreeSet<String>,
-    total: bool,
+/// What the counts of a wave are held against.
+struct Held {
+    step: String,
+    strata: Vec<String>,
+    k: u64,
+    earlier: BTreeMap<String, Known>,
 }
 
 /// The rows of an output of counts as readers may see them. Errors: as the step's; `Contract` for a table that is too large.
@@ -53,12 +40,14 @@ pub(super) async fn plan(run: &mut Run<'_>, step: &str, output: &Output) -> Resu
     // The tables of a wave are held against one another, so the strictest of them counts.
     let same = pipeline.outputs.iter().filter(|o| matches!(&o.from, Rows::WavePart(n, _) if n.value == name.value));
     let k = same.filter_map(|o| o.export.min_cell.as_ref()).map(|c| c.value).max().unwrap_or(1);
+    let strata: Vec<String> = cells_of(&wave).iter().map(|c| c.value.clone()).collect();
+    let earlier = known(run, step, &strata).await?;
+    let held = Held { step: step.to_owned(), strata, k, earlier };
     let mut shown = read(run, step, output, *part).await?;
-    let strata = cells_of(&wave).len();
     let before = present(&shown.rows);
-    let people = match part {
-        WavePart::Migration => migration(step, &mut shown, strata, k)?,
-        _ => of_roster(run, step, output, &wave, *part, &mut shown, k).await?,
+    let (people, apart) = match part {
+        WavePart::Migration => migration(&held, &wave, &mut shown)?,
+        _ => of_roster(run, &held, output, &wave, *part, &mut shown).await?,
     };
     let report = GuardReport {
         output: output.name.value.clone(),
@@ -66,6 +55,8 @@ pub(super) async fn plan(run: &mut Run<'_>, step: &str, output: &Output) -> Resu
         people,
         groups: shown.rows.len() as u64,
         hidden_cells: before - present(&shown.rows),
+        held_against: held_against(run, &held),
+        apart,
         ..GuardReport::default()
     };
     let plan = run.planned(step, run.compiled.given(&shown.schema, shown.rows))?;
@@ -74,7 +65,33 @@ pub(super) async fn plan(run: &mut Run<'_>, step: &str, output: &Output) -> Resu
     Ok((run.planned(step, plan)?, Some(report)))
 }
 
-fn present(rows: &[Vec<ScalarValue>]) -> u64 {
+/// The earlier waves whose counts were looked at, each with its as-of.
+fn held_against(run: &Run<'_>, held: &Held) -> Vec<(String, String)> {
+    let known = run.before.iter().filter(|e| held.earlier.contains_key(&e.wave));
+    known.map(|e| (e.wave.clone(), e.as_of.clone())).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+impl Held {
+    /// What must not be told beside what is small.
+    fn untold(&self, figures: &[Figure], tables: &BTreeMap<&'static str, Counts>) -> Untold {
+        let mut out = Untold::new();
+        self.earlier.values().for_each(|known| known.untold(figures, tables, self.k, &mut out));
+        out
+    }
+
+    /// Divisions of one part.
+    fn tables(&self, part: &Part, of: WavePart) -> BTreeMap<&'static str, Counts> {
+        let mut out: BTreeMap<&'static str, Counts> = BTreeMap::new();
+        for count in part.divisions(of, &self.strata) {
+            if let Some(people) = count.people {
+                out.entry(count.division).or_default().add(count.row, &count.column, people);
+            }
+        }
+        out
+    }
+}
+
+fn present(rows: &[Vec<datafusion::common::ScalarValue>]) -> u64 {
     rows.iter().flatten().filter(|v| !v.is_null()).count() as u64
 }
 
@@ -115,186 +132,132 @@ async fn read(run: &mut Run<'_>, step: &str, output: &Output, part: WavePart) ->
     Ok(Part { schema, rows })
 }
 
-impl Part {
-    fn place(&self, name: &str) -> usize {
-        self.schema.index_of(name).unwrap_or(usize::MAX)
-    }
-
-    fn count(&self, row: usize, name: &str) -> Option<u64> {
-        match self.rows.get(row)?.get(self.place(name))? {
-            ScalarValue::Int64(Some(n)) => u64::try_from(*n).ok(),
-            _ => None,
+fn migration(held: &Held, wave: &Wave, shown: &mut Part) -> Result<(u64, u64)> {
+    let tables = held.tables(shown, WavePart::Migration);
+    let Some(counts) = tables.get("migration") else { return Ok((0, 0)) };
+    let figures = shown.figures(WavePart::Migration, &held.strata);
+    let mut untold = held.untold(&figures, &tables);
+    // Those who were drawn before and are not here any more are so many as are missing.
+    let after = wave.further.after.as_ref().and_then(|after| held.earlier.get(&after.value));
+    for (stratum, drawn) in after.iter().flat_map(|known| &known.drawn) {
+        let place: Place = (Some(stratum.clone()), None);
+        let now = counts.at(&place);
+        if now > 0 && drawn.iter().any(|then| (1..held.k).contains(&now.abs_diff(*then))) {
+            hide(&mut untold, "migration", vec![place]);
         }
     }
-
-    fn text(&self, row: usize, from: usize, to: usize) -> String {
-        self.rows.get(row).map_or(String::new(), |r| r[from..to].iter().map(crate::panel::text).collect::<Vec<_>>().join(" · "))
-    }
-
-    fn hide(&mut self, row: usize, names: &[&str]) {
-        for name in names {
-            let at = self.place(name);
-            if let Some(value) = self.rows.get_mut(row).and_then(|r| r.get_mut(at)) {
-                *value = ScalarValue::try_from(value.data_type()).unwrap_or(ScalarValue::Null);
-            }
-        }
-    }
-}
-
-impl Counts {
-    fn add(&mut self, row: String, column: &str, people: u64) {
-        *self.cells.entry((row, column.to_owned())).or_default() += people;
-    }
-
-    fn people(&self) -> u64 {
-        self.cells.values().sum()
-    }
-
-    fn hidden(&self, step: &str, k: u64) -> Result<Hidden> {
-        let rows: BTreeSet<&String> = self.cells.keys().map(|(r, _)| r).collect();
-        let columns: BTreeSet<&String> = self.cells.keys().map(|(_, c)| c).collect();
-        let (rows, columns): (Vec<&String>, Vec<&String>) = (rows.into_iter().collect(), columns.into_iter().collect());
-        if rows.is_empty() {
-            return Ok(Hidden::default());
-        }
-        if rows.len() * columns.len() > CELLS_MAX {
-            return Err(Error::Contract {
-                step: step.to_owned(),
-                message: format!("a table of {} by {} counts is too large for `min_cell`", rows.len(), columns.len()),
-                help: "use fewer strata, or leave the output out".into(),
-            });
-        }
-        let count = |r: &String, c: &String| self.cells.get(&(r.clone(), c.clone())).copied().unwrap_or(0);
-        let counts = rows.iter().flat_map(|r| columns.iter().map(|c| count(r, c))).collect();
-        let found = suppress(&Table { rows: rows.len(), columns: columns.len(), counts }, k);
-        let found = found.map_err(|e| crate::panel::contract(step, &e))?;
-        let gone = |s: &Status| *s != Status::Published;
-        let mut out = Hidden { total: gone(&found.total), ..Hidden::default() };
-        for (r, row) in rows.iter().enumerate() {
-            for (c, column) in columns.iter().enumerate() {
-                if gone(&found.cells[r * columns.len() + c]) {
-                    out.cells.insert(((*row).clone(), (*column).clone()));
-                }
-            }
-            if gone(&found.row_totals[r]) {
-                out.rows.insert((*row).clone());
-            }
-        }
-        out.columns = columns.iter().zip(&found.column_totals).filter(|(_, s)| gone(s)).map(|(c, _)| (*c).clone()).collect();
-        Ok(out)
-    }
-}
-
-impl Hidden {
-    fn has(&self, row: &str, column: &str) -> bool {
-        self.cells.contains(&(row.to_owned(), column.to_owned()))
-    }
-}
-
-fn migration(step: &str, shown: &mut Part, strata: usize, k: u64) -> Result<u64> {
-    let mut counts = Counts::default();
+    let untold = untold.remove("migration").unwrap_or_default();
+    let hidden = counts.hidden(&held.step, held.k, &untold)?;
+    let before: Vec<String> = held.strata.iter().map(|s| format!("before_{s}")).collect();
     for row in 0..shown.rows.len() {
-        counts.add(shown.text(row, 0, strata), &shown.text(row, strata, 2 * strata), shown.count(row, "people").unwrap_or(0));
-    }
-    let hidden = counts.hidden(step, k)?;
-    for row in 0..shown.rows.len() {
-        if hidden.has(&shown.text(row, 0, strata), &shown.text(row, strata, 2 * strata)) {
+        if hidden.has(&shown.text(row, &before), &shown.text(row, &held.strata)) {
             shown.hide(row, &["people"]);
         }
     }
-    Ok(counts.people())
+    Ok((counts.people(), untold.len() as u64))
 }
 
-/// Divisions of the roster, by the names they have here.
+/// Divisions, by the names they have here.
 type Divisions = BTreeMap<&'static str, Hidden>;
 
-/// Hides what a part must not show, given everything that the parts of the wave show of the same people.
+/// Hides what a part must not show, given everything that the parts of the wave show of the same people. Gives the people, and how many
+/// figures are too near to those of an earlier wave.
 async fn of_roster(
     run: &mut Run<'_>,
-    step: &str,
+    held: &Held,
     output: &Output,
     wave: &Wave,
     part: WavePart,
     shown: &mut Part,
-    k: u64,
-) -> Result<u64> {
-    let strata = cells_of(wave).len();
+) -> Result<(u64, u64)> {
+    let step = held.step.as_str();
     let fatigue = run.compiled.pipeline().panel.as_ref().and_then(|p| p.fatigue.clone());
-    let waterfall = read(run, step, output, WavePart::Waterfall).await?;
-    let mut tables: BTreeMap<&'static str, Counts> = BTreeMap::new();
-    for row in 0..waterfall.rows.len() {
-        let (stratum, rule) = (waterfall.text(row, 0, strata), waterfall.text(row, strata, strata + 1));
-        tables.entry("waterfall").or_default().add(stratum, &rule, waterfall.count(row, "people").unwrap_or(0));
-    }
     let published = |p: WavePart, run: &Run<'_>| {
-        let outputs = run.compiled.pipeline().outputs.iter();
-        outputs.filter(|o| matches!(&o.from, Rows::WavePart(n, of) if n.value == wave.name.value && *of == p)).count() > 0
+        let outputs = &run.compiled.pipeline().outputs;
+        outputs.iter().any(|o| matches!(&o.from, Rows::WavePart(n, of) if n.value == wave.name.value && *of == p))
     };
+    let mut parts = vec![(WavePart::Waterfall, read(run, step, output, WavePart::Waterfall).await?)];
     if fatigue.as_ref().is_some_and(|f| f.burden.is_some()) && published(WavePart::Burden, run) {
-        let burden = read(run, step, output, WavePart::Burden).await?;
-        for row in 0..burden.rows.len() {
-            let surveys = burden.text(row, strata, strata + 1);
-            tables.entry("burden").or_default().add(
-                burden.text(row, 0, strata),
-                &surveys,
-                burden.count(row, "people").unwrap_or(0),
-            );
+        parts.push((WavePart::Burden, read(run, step, output, WavePart::Burden).await?));
+    }
+    for of in [WavePart::Health, WavePart::Allocation] {
+        if published(of, run) {
+            parts.push((of, read(run, step, output, of).await?));
         }
     }
-    if published(WavePart::Health, run) {
-        let health = read(run, step, output, WavePart::Health).await?;
-        divide(&health, strata, &mut tables);
+    let mut tables: BTreeMap<&'static str, Counts> = BTreeMap::new();
+    let mut figures = vec![];
+    for (of, part) in &parts {
+        tables.extend(held.tables(part, *of));
+        if published(*of, run) {
+            figures.extend(part.figures(*of, &held.strata));
+        }
+    }
+    let mut untold = held.untold(&figures, &tables);
+    if part == WavePart::Health {
+        contacts(shown, &held.strata, &untold, &mut tables);
     }
     let people = tables.get("waterfall").map_or(0, Counts::people);
-    let hidden: Divisions = tables.iter().map(|(n, t)| Ok((*n, t.hidden(step, k)?))).collect::<Result<_>>()?;
-    let rows: BTreeSet<String> = hidden.values().flat_map(|h| h.rows.iter().cloned()).collect();
-    let total = hidden.values().any(|h| h.total);
+    let apart = untold.values().flatten().collect::<BTreeSet<_>>().len() as u64;
+    let hidden = together(held, &tables, &mut untold)?;
+    let of_people = || hidden.iter().filter(|(d, _)| OF_ROSTER.contains(*d) || **d == "burden").map(|(_, h)| h);
+    let rows: BTreeSet<String> = of_people().flat_map(|h| h.rows.iter().cloned()).collect();
+    let total = of_people().any(|h| h.total);
     match part {
-        WavePart::Waterfall => of_waterfall(shown, strata, &hidden, &rows),
-        WavePart::Allocation => of_allocation(step, shown, &waterfall, strata, (&hidden, &rows), k)?,
-        WavePart::Burden => of_burden(shown, strata, &hidden, &rows),
-        WavePart::Health => of_health(shown, strata, &hidden, (&rows, total), k),
+        WavePart::Waterfall => of_waterfall(shown, &held.strata, &hidden, &rows),
+        WavePart::Allocation => of_allocation(shown, &held.strata, &hidden, &rows),
+        WavePart::Burden => of_burden(shown, &held.strata, &hidden, &rows),
+        WavePart::Health => of_health(shown, &held.strata, &hidden, (&rows, total), held.k),
         WavePart::Eligibility | WavePart::Migration => {}
     }
-    Ok(people)
+    Ok((people, apart))
 }
 
-/// The divisions of the roster that health shows: by what it counts, what does not, and the rest.
-fn divide(health: &Part, strata: usize, tables: &mut BTreeMap<&'static str, Counts>) {
-    for row in 0..health.rows.len() {
-        if health.text(row, 0, 1) == "all" && strata > 0 {
-            continue;
-        }
-        let stratum = health.text(row, 1, 1 + strata);
-        let of = |name: &str| health.count(row, name);
-        let Some(members) = of("members") else { continue };
-        let divisions = [
-            ("eligible", of("eligible"), of("eligible")),
-            ("asked", of("answered"), of("asked")),
-            ("before", of("lost"), of("members_before")),
-        ];
-        for (name, inner, outer) in divisions {
-            let (Some(inner), Some(outer)) = (inner, outer) else { continue };
-            let table = tables.entry(name).or_default();
-            table.add(stratum.clone(), "inner", inner);
-            table.add(stratum.clone(), "outer", outer.saturating_sub(inner));
-            table.add(stratum.clone(), "rest", members.saturating_sub(outer));
-        }
-        if let (Some(some), Some(full)) = (of("burden_some"), of("burden_full")) {
-            let table = tables.entry("minutes").or_default();
-            table.add(stratum.clone(), "inner", some);
-            table.add(stratum.clone(), "outer", full);
-            table.add(stratum.clone(), "rest", members.saturating_sub(some + full));
+/// Contacts and answers as tables, where an earlier wave's are so near that some must not be told.
+fn contacts(health: &Part, strata: &[String], untold: &Untold, tables: &mut BTreeMap<&'static str, Counts>) {
+    for name in ["contacts", "answers"].into_iter().filter(|n| untold.contains_key(n)) {
+        for row in (0..health.rows.len()).filter(|row| !health.is_all(*row, strata)) {
+            let of = tables.entry(name).or_default();
+            of.add(health.text(row, strata), name, health.count(row, name).unwrap_or(0));
         }
     }
 }
 
-fn of_waterfall(shown: &mut Part, strata: usize, hidden: &Divisions, rows: &BTreeSet<String>) {
+/// What is not shown of each division, until what one hides of a sum that others have as well is hidden there too.
+fn together(held: &Held, tables: &BTreeMap<&'static str, Counts>, untold: &mut Untold) -> Result<Divisions> {
+    let none = BTreeSet::new();
+    let mut rounds = 0;
+    loop {
+        let of = |d: &&'static str, t: &Counts| t.hidden(&held.step, held.k, untold.get(d).unwrap_or(&none));
+        let hidden: Divisions = tables.iter().map(|(d, t)| Ok((*d, of(d, t)?))).collect::<Result<_>>()?;
+        rounds += 1;
+        let before = untold.clone();
+        for (division, h) in hidden.iter().filter(|(d, _)| OF_ROSTER.contains(*d)) {
+            h.rows.iter().for_each(|r| hide(untold, division, vec![(Some(r.clone()), None)]));
+            if h.total {
+                hide(untold, division, vec![(None, None)]);
+            }
+            let (own, other) = match *division {
+                "waterfall" => (ELIGIBLE, ("eligible", "inner")),
+                "eligible" => ("inner", ("waterfall", ELIGIBLE)),
+                _ => continue,
+            };
+            let cells = h.cells.iter().filter(|(_, c)| c == own).map(|(r, _)| Some(r.clone()));
+            let margin = h.columns.contains(own).then_some(None);
+            cells.chain(margin).for_each(|r| hide(untold, other.0, vec![(r, Some(other.1.to_owned()))]));
+        }
+        if *untold == before || rounds == ROUNDS_MAX {
+            return Ok(hidden);
+        }
+    }
+}
+
+fn of_waterfall(shown: &mut Part, strata: &[String], hidden: &Divisions, rows: &BTreeSet<String>) {
     let gone = |part: &Part, row: usize| {
-        let (stratum, rule) = (part.text(row, 0, strata), part.text(row, strata, strata + 1));
+        let (stratum, rule) = (part.text(row, strata), part.word(row, "rule"));
         rows.contains(&stratum) || hidden.get("waterfall").is_some_and(|h| h.has(&stratum, &rule))
     };
-    let of = |part: &Part, row: usize| part.text(row, 0, strata);
+    let of = |part: &Part, row: usize| part.text(row, strata);
     let all: Vec<(String, bool)> = (0..shown.rows.len()).map(|row| (of(shown, row), gone(shown, row))).collect();
     for row in 0..shown.rows.len() {
         let (stratum, is_gone) = &all[row];
@@ -310,52 +273,35 @@ fn of_waterfall(shown: &mut Part, strata: usize, hidden: &Divisions, rows: &BTre
     }
 }
 
-fn of_allocation(
-    step: &str,
-    shown: &mut Part,
-    waterfall: &Part,
-    strata: usize,
-    (hidden, rows): (&Divisions, &BTreeSet<String>),
-    k: u64,
-) -> Result<()> {
-    let last = (0..waterfall.rows.len()).filter(|r| waterfall.text(*r, strata + 1, strata + 2) == "eligible");
-    let eligible: BTreeMap<String, String> =
-        last.map(|r| (waterfall.text(r, 0, strata), waterfall.text(r, strata, strata + 1))).collect();
-    for name in ["wanted", "drawn", "reserve"] {
-        let mut counts = Counts::default();
-        (0..shown.rows.len()).for_each(|row| counts.add(shown.text(row, 0, strata), name, shown.count(row, name).unwrap_or(0)));
-        let of = counts.hidden(step, k)?;
-        for row in 0..shown.rows.len() {
-            if of.has(&shown.text(row, 0, strata), name) {
+fn of_allocation(shown: &mut Part, strata: &[String], hidden: &Divisions, rows: &BTreeSet<String>) {
+    for row in 0..shown.rows.len() {
+        let stratum = shown.text(row, strata);
+        for name in ["wanted", "drawn", "reserve"] {
+            if hidden.get(name).is_some_and(|h| h.has(&stratum, name)) {
                 shown.hide(row, &[name]);
             }
         }
-    }
-    for row in 0..shown.rows.len() {
-        let stratum = shown.text(row, 0, strata);
-        let told = |h: &Hidden| eligible.get(&stratum).is_some_and(|rule| h.has(&stratum, rule));
-        let elsewhere = hidden.get("eligible").is_some_and(|h| h.has(&stratum, "inner"));
-        if rows.contains(&stratum) || hidden.get("waterfall").is_some_and(told) || elsewhere {
+        let told = |division: &str, column: &str| hidden.get(division).is_some_and(|h| h.has(&stratum, column));
+        if rows.contains(&stratum) || told("waterfall", ELIGIBLE) || told("eligible", "inner") {
             // How many are drawn follows from how many there are.
             shown.hide(row, &["eligible", "wanted", "drawn", "reserve"]);
         }
     }
-    Ok(())
 }
 
-fn of_burden(shown: &mut Part, strata: usize, hidden: &Divisions, rows: &BTreeSet<String>) {
+fn of_burden(shown: &mut Part, strata: &[String], hidden: &Divisions, rows: &BTreeSet<String>) {
     for row in 0..shown.rows.len() {
-        let (stratum, surveys) = (shown.text(row, 0, strata), shown.text(row, strata, strata + 1));
+        let (stratum, surveys) = (shown.text(row, strata), shown.word(row, "surveys"));
         if rows.contains(&stratum) || hidden.get("burden").is_some_and(|h| h.has(&stratum, &surveys)) {
             shown.hide(row, &["people"]);
         }
     }
 }
 
-fn of_health(shown: &mut Part, strata: usize, hidden: &Divisions, (rows, total): (&BTreeSet<String>, bool), k: u64) {
+fn of_health(shown: &mut Part, strata: &[String], hidden: &Divisions, (rows, total): (&BTreeSet<String>, bool), k: u64) {
     for row in 0..shown.rows.len() {
-        let is_all = shown.text(row, 0, 1) == "all" && strata > 0;
-        let stratum = shown.text(row, 1, 1 + strata);
+        let is_all = shown.is_all(row, strata);
+        let stratum = shown.text(row, strata);
         let gone = |table: &str, column: &str| match (hidden.get(table), is_all) {
             (Some(h), true) => total || h.columns.contains(column),
             (Some(h), false) => rows.contains(&stratum) || h.has(&stratum, column),
@@ -390,6 +336,11 @@ fn of_health(shown: &mut Part, strata: usize, hidden: &Divisions, (rows, total):
         }
         if gone("minutes", "rest") {
             hide.extend(["burden_some", "burden_full"]);
+        }
+        for name in ["contacts", "answers"] {
+            if gone(name, name) {
+                hide.extend([name, "response"]);
+            }
         }
         shown.hide(row, &hide);
     }

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::report::{StratumReport, WaveReport};
 use crate::run::Run;
 use datafusion::common::ScalarValue;
+use std::collections::BTreeMap;
 use strata_models::allocate::{self, Design, Method, Request, Shares, Shortage, Size};
 use strata_models::draw::{Response, invites, response_rate};
 use strata_plan::{Allocation, Measured, cells_of};
@@ -239,9 +240,26 @@ fn rates(step: &str, wave: &Wave, strata: &[Stratum]) -> Result<Vec<Option<Respo
         return Err(broken(step, message, "write `expect_response: {rate: 30%}` for the first waves"));
     }
     let panel = answered as f64 / invited as f64;
+    let rate = |answered, invited, towards| {
+        response_rate(answered, invited, towards, response.base as f64).map_err(|e| contract(step, &e))
+    };
+    // The rate of a segment is drawn towards the panel's, that of a stratum in it towards the segment's.
+    let at = response.shrink_to.as_ref().and_then(|to| cells_of(wave).iter().position(|c| c.value == to.value));
+    let mut segments: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let segment = |s: &Stratum| at.and_then(|at| s.values.get(at)).map(text);
+    for s in strata {
+        if let Some(name) = segment(s) {
+            let of = segments.entry(name).or_default();
+            *of = (of.0 + known(s, Measured::Answered), of.1 + known(s, Measured::Invited));
+        }
+    }
     let of = |s: &Stratum| {
-        let rate = response_rate(known(s, Measured::Answered), known(s, Measured::Invited), panel, response.base as f64);
-        rate.map(|response| Some(Response { response, incidence, rejected })).map_err(|e| contract(step, &e))
+        let towards = match segment(s).and_then(|name| segments.get(&name)) {
+            Some((answered, invited)) if *invited > 0 => rate(*answered, *invited, panel)?,
+            _ => panel,
+        };
+        let rate = rate(known(s, Measured::Answered), known(s, Measured::Invited), towards);
+        rate.map(|response| Some(Response { response, incidence, rejected }))
     };
     strata.iter().map(of).collect()
 }

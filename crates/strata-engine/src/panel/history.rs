@@ -13,8 +13,8 @@ use crate::solved_wire::hex;
 use sha2::{Digest, Sha256};
 use strata_publish::PublishedTable;
 use strata_runtime::store;
-use strata_spec::Pipeline;
 use strata_spec::pipeline::{Numbers, Output, Rows, Wave};
+use strata_spec::{Name, Pipeline};
 
 /// Where a published wave keeps the digest of its settings, in its manifest.
 fn kept_name(wave: &str) -> String {
@@ -24,7 +24,8 @@ fn kept_name(wave: &str) -> String {
 /// Errors: `Contract` if a wave that this one looks back at is not published, or is drawn by the same run.
 pub(super) async fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> {
     let pipeline = run.compiled.pipeline();
-    for name in wave.further.not_in.iter().chain(&wave.further.after) {
+    let reserving: Vec<&Name> = pipeline.panel.iter().flat_map(|p| strata_spec::reserving(p, wave)).map(|(n, _)| n).collect();
+    for name in wave.further.not_in.iter().chain(&wave.further.after).chain(reserving) {
         let also = pipeline.outputs.iter().find(|o| matches!(&o.from, Rows::Wave(w) if w.value == name.value));
         if let Some(output) = also {
             let message = format!(
@@ -32,6 +33,10 @@ pub(super) async fn check(run: &Run<'_>, step: &str, wave: &Wave) -> Result<()> 
                 wave.name.value, name.value, output.name.value
             );
             return Err(broken(step, message, "publish one wave a run: `from: panel.${vars.wave}`, and `-p wave=…`"));
+        }
+        // Nobody is reserved for a wave that was never drawn, and by which settings they were drawn does not matter.
+        if !wave.further.not_in.iter().chain(&wave.further.after).any(|n| n.value == name.value) {
+            continue;
         }
         let published = run.compiled.published_wave(&name.value).is_some_and(|t| !t.files.is_empty());
         if !published {
@@ -87,7 +92,17 @@ pub(super) fn record(run: &Run<'_>, step: &str, wave: &Wave, report: &WaveReport
         eligible: report.eligible,
         drawn: report.drawn,
         reserve: report.reserve,
+        allocation: allocation(run, wave),
     })
+}
+
+/// Digest of what each stratum gives.
+fn allocation(run: &Run<'_>, wave: &Wave) -> String {
+    let all = run.solved.allocations.get(&wave.name.value).map(Vec::as_slice).unwrap_or_default();
+    let row = |a: &strata_plan::Allocation| {
+        format!("{}\u{1f}{}\u{1f}{}\u{1f}{}\u{1f}{}", super::label(&a.stratum), a.eligible, a.wanted, a.drawn, a.reserve)
+    };
+    hex(&Sha256::digest(all.iter().map(row).collect::<Vec<_>>().join("\u{1e}").as_bytes()))
 }
 
 /// Digest of what decides who is drawn for a wave, weights apart.

@@ -6,6 +6,7 @@ use crate::report::{CapReport, WeightReport};
 use crate::run::Run;
 use crate::solve::{float, integer, scalar};
 use datafusion::common::ScalarValue;
+use std::collections::{BTreeMap, BTreeSet};
 use strata_models::calibrate::Limits;
 use strata_models::rake::{self, Cell, Level, Margin, NotConverged, Options, Raked, Totals};
 use strata_models::weights::Excess;
@@ -74,6 +75,11 @@ pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weig
             keys.push(key);
         }
     }
+    let present = (0..m).map(|j| cells.iter().filter_map(|c| c.codes[j]).collect()).collect::<Vec<BTreeSet<u32>>>();
+    let Joined { margins, codes, said: joined } = joined(weights, &margins, &present);
+    for cell in &mut cells {
+        cell.codes.iter_mut().zip(&codes).for_each(|(code, new)| *code = code.and_then(|c| new.get(c as usize).copied()));
+    }
     let options = options(weights);
     let free = rake::rake(&margins, &cells, &options).map_err(|e| contract(step, &e))?;
     let caps = match weights.report.iter().any(|r| r.value == "cap_curve") {
@@ -111,7 +117,46 @@ pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weig
         ess: diagnostics.as_ref().map_or(0.0, |d| d.ess),
         caps,
         dropped: raked.dropped.iter().map(|d| format!("{} = {} ({} in the population)", d.margin, d.level, d.target)).collect(),
+        joined,
     })
+}
+
+/// Margins of which levels were joined.
+pub(crate) struct Joined {
+    pub(crate) margins: Vec<Margin>,
+    /// Of each margin, the new code of each old one.
+    pub(crate) codes: Vec<Vec<u32>>,
+    /// What was joined, in words.
+    pub(crate) said: Vec<String>,
+}
+
+/// Joins each level that nobody has with the nearest before it that somebody has, or else behind it, as far as the pipeline lets it; `present`
+/// are the levels of each margin that somebody has.
+pub(crate) fn joined(weights: &Weights, margins: &[Margin], present: &[BTreeSet<u32>]) -> Joined {
+    let mut out = Joined { margins: vec![], codes: vec![], said: vec![] };
+    for (margin, present) in margins.iter().zip(present) {
+        let named = weights.collapse.iter().flatten().any(|n| n.value == margin.name);
+        let may = weights.absent == Absent::Collapse && (named || weights.collapse.iter().all(Vec::is_empty));
+        let all = margin.levels.len() as u32;
+        let takes = |code: u32| {
+            let near = (0..=code).rev().chain(code + 1..all).find(|c| present.contains(c));
+            if may { near.unwrap_or(code) } else { code }
+        };
+        let taken: Vec<u32> = (0..all).map(takes).collect();
+        let kept: BTreeSet<u32> = taken.iter().copied().collect();
+        let place: BTreeMap<u32, u32> = kept.iter().copied().zip(0..).collect();
+        let mut levels: Vec<Level> = kept.iter().filter_map(|c| margin.levels.get(*c as usize).cloned()).collect();
+        for (code, (level, into)) in margin.levels.iter().zip(&taken).enumerate() {
+            let Some(level_into) = levels.get_mut(place[into] as usize).filter(|_| code as u32 != *into) else { continue };
+            let target = level.target.unwrap_or(0.0);
+            level_into.target = level_into.target.map(|t| t + target);
+            let name = &margin.levels[*into as usize].name;
+            out.said.push(format!("{} = {} ({target} in the population) with {name}", margin.name, level.name));
+        }
+        out.codes.push(taken.iter().map(|c| place[c]).collect());
+        out.margins.push(Margin { name: margin.name.clone(), levels });
+    }
+    out
 }
 
 /// The median weight of a row.
@@ -178,7 +223,8 @@ pub(crate) fn options(weights: &Weights) -> Options {
         iterations_max: weights.max_iterations,
         totals: Totals::Agree,
         absent: match weights.absent {
-            Absent::Error => rake::Absent::Error,
+            // What can be joined is joined by now.
+            Absent::Error | Absent::Collapse => rake::Absent::Error,
             Absent::DropAndRescale => rake::Absent::DropAndRescale,
         },
         scale_to: match weights.scale_to {
@@ -186,5 +232,42 @@ pub(crate) fn options(weights: &Weights) -> Options {
             ScaleTo::Sample => rake::ScaleTo::Sample,
         },
         not_converged: if weights.keep_not_converged { NotConverged::Keep } else { NotConverged::Error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_nobody_has_is_joined_with_its_neighbour() {
+        let weights = |collapse: &str| {
+            let text = format!(
+                "version: 1\nname: p\nsources: {{c: {{parquet: c, mode: mutable, key: id}}}}\nentities: {{p: {{from: c, key: id}}}}\n\
+                 attributes: {{p: [{{row: {{age: c.age, home: c.home}}}}]}}\n\
+                 panel: {{members: {{where: age > 0}}, waves: {{w: {{sample: 9, weights: {{rake: [age, home], {collapse}}}}}}}}}\n"
+            );
+            let loaded = strata_spec::load(&strata_spec::SourceText { path: "p".into(), text }, &[]);
+            loaded.pipeline.and_then(|p| p.wave("w")?.weights.clone()).unwrap()
+        };
+        let level = |(name, target): &(&str, f64)| Level { name: (*name).to_owned(), target: Some(*target) };
+        let margin =
+            |name: &str, levels: &[(&str, f64)]| Margin { name: name.to_owned(), levels: levels.iter().map(level).collect() };
+        let margins = [
+            margin("age", &[("a", 1.0), ("b", 20.0), ("c", 3.0), ("d", 4.0), ("e", 50.0)]),
+            margin("home", &[("x", 70.0), ("y", 8.0)]),
+        ];
+        let present = [BTreeSet::from([1, 4]), BTreeSet::from([0])];
+        let found = joined(&weights("absent: collapse"), &margins, &present);
+        let targets = |m: &Margin| m.levels.iter().map(|l| l.target.unwrap()).collect::<Vec<_>>();
+        assert_eq!((targets(&found.margins[0]), targets(&found.margins[1])), (vec![28.0, 50.0], vec![78.0]));
+        assert_eq!(found.codes, [vec![0, 0, 0, 0, 1], vec![0, 0]]);
+        assert_eq!(found.said[0], "age = a (1 in the population) with b");
+        assert_eq!(found.said.len(), 4);
+        // Only the margins that may be, and none where `absent` says otherwise.
+        let some = joined(&weights("absent: collapse, collapse: [home]"), &margins, &present);
+        assert_eq!((some.margins[0].clone(), some.said.len()), (margins[0].clone(), 1));
+        let none = joined(&weights("absent: error"), &margins, &present);
+        assert_eq!((none.margins.as_slice(), none.said.len()), (margins.as_slice(), 0));
     }
 }

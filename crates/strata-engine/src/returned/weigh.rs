@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::panel::raking::{self, Population};
 use crate::panel::{contract, label};
 use datafusion::common::ScalarValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use strata_models::calibrate::{self, Distance, Limits, Problem, Total};
 use strata_models::rake::{self, Cell, Raked};
 use strata_models::weights::{Collapse, Options, ResponseCell, Unknown, adjust};
@@ -34,7 +34,14 @@ pub(super) fn weigh(
     report.margins = weights.rake.iter().map(|m| m.value.clone()).collect();
     let mut answers: Vec<(Person, f64)> =
         people.into_iter().zip(factors).filter(|(p, _)| p.disposition == Disposition::Complete).collect();
-    let codes = answers.iter().map(|(p, _)| codes(step, weights, population, p)).collect::<Result<Vec<_>>>()?;
+    let mut codes = answers.iter().map(|(p, _)| codes(step, weights, population, p)).collect::<Result<Vec<_>>>()?;
+    let present: Vec<BTreeSet<u32>> = (0..weights.rake.len()).map(|m| codes.iter().map(|c| c[m]).collect()).collect();
+    let joined = raking::joined(weights, &population.margins, &present);
+    for code in codes.iter_mut().flat_map(|c| c.iter_mut().zip(&joined.codes)) {
+        *code.0 = code.1.get(*code.0 as usize).copied().unwrap_or(*code.0);
+    }
+    report.joined = joined.said;
+    let population = &Population { levels: population.levels.clone(), margins: joined.margins };
     let groups = groups(&answers, &codes);
     let final_weights = match &weights.calibrate {
         None => raked(step, weights, population, &groups, report)?,
@@ -221,7 +228,7 @@ fn calibrated(
         for (code, level) in margin.levels.iter().enumerate() {
             let answers: usize = groups.iter().filter(|g| g.codes[m] == code as u32).map(|g| g.rows.len()).sum();
             let target = level.target.unwrap_or(0.0);
-            if answers == 0 && weights.absent == Absent::Error {
+            if answers == 0 && weights.absent != Absent::DropAndRescale {
                 let message =
                     format!("`{}` = `{}`: {target} in the population, and nobody who answered", margin.name, level.name);
                 return Err(broken(step, message, "join levels that few people have, or leave the margin out"));

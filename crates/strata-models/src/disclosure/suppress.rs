@@ -24,7 +24,7 @@ pub struct Table {
 pub enum Status {
     /// It is shown.
     Published,
-    /// It is hidden because it has 1 to k − 1 people.
+    /// It is hidden because it has 1 to k − 1 people, or was asked not to be told.
     Primary,
     /// It is hidden so that others cannot be worked out.
     Complementary,
@@ -58,6 +58,13 @@ pub struct Suppressed {
     pub intervals: Vec<Interval>,
 }
 
+/// Counts of a table whose sum must not be told, whatever it is: the row and the column of each; the number of rows stands for the margin
+/// below, the number of columns for the one at the right.
+pub type Untold = Vec<(usize, usize)>;
+
+/// Programs that are solved to show again what need not be hidden, at most, each times the places of the table.
+const SPARE_WORK_MAX: usize = 2_000_000;
+
 /// Cost of hiding a margin and the total, where a cell costs 1 to 2.
 const MARGIN_COST: f64 = 100.0;
 const TOTAL_COST: f64 = 10_000.0;
@@ -72,15 +79,34 @@ const TOTAL_COST: f64 = 10_000.0;
 ///
 /// Source: Cox 1980; Kelly, Golden & Assad 1992.
 pub fn suppress(table: &Table, k: u64) -> Result<Suppressed> {
+    suppress_also(table, k, &[])
+}
+
+/// The same, and of the sum of each of `untold` as well the published numbers leave k + 1 possible: what another table tells together with it.
+/// Sums of 0 are left as they are, as counts of 0 are. Of a large table more may be hidden than need be.
+///
+/// Errors: as [`suppress`]; `Shape` for a place outside the table.
+pub fn suppress_also(table: &Table, k: u64, untold: &[Untold]) -> Result<Suppressed> {
     check_k(k)?;
     let grid = Grid::new(table)?;
     let small = |at: &usize| (1..k).contains(&grid.counts[*at]);
     let mut primary: Vec<usize> = (0..grid.counts.len()).filter(small).collect();
+    let mut sums: Vec<Vec<usize>> = vec![];
+    for places in untold {
+        let places = grid.places(places)?;
+        match places[..] {
+            [] => {}
+            [one] if primary.contains(&one) => {}
+            [one] => primary.push(one),
+            _ => sums.push(places),
+        }
+    }
     let mut status = vec![Status::Published; grid.counts.len()];
     primary.iter().for_each(|&at| status[at] = Status::Primary);
     primary.sort_by_key(|&at| (std::cmp::Reverse(grid.counts[at]), at));
-    for &at in &primary {
-        for hidden in grid.cheapest_cycle(at, &status, k)? {
+    let targets: Vec<Vec<usize>> = primary.iter().map(|&at| vec![at]).chain(sums).collect();
+    for target in &targets {
+        for hidden in grid.cheapest_cycle(target, &status, k)? {
             if status[hidden] == Status::Published {
                 status[hidden] = Status::Complementary;
             }
@@ -88,15 +114,21 @@ pub fn suppress(table: &Table, k: u64) -> Result<Suppressed> {
     }
     let mut spare: Vec<usize> = (0..status.len()).filter(|&at| status[at] == Status::Complementary).collect();
     spare.sort_by(|&a, &b| grid.cost(b).total_cmp(&grid.cost(a)).then(grid.counts[b].cmp(&grid.counts[a])).then(a.cmp(&b)));
+    if !untold.is_empty() && spare.len() * targets.len() * status.len() > SPARE_WORK_MAX {
+        spare.clear();
+    }
     for at in spare {
         status[at] = Status::Published;
-        if grid.intervals(&status, &primary, k)?.is_none() {
+        if grid.intervals(&status, &targets, k)?.is_none() {
             status[at] = Status::Complementary;
         }
     }
+    let places = primary.len();
     primary.sort_unstable();
+    let sums = targets.into_iter().skip(places);
+    let targets: Vec<Vec<usize>> = primary.iter().map(|&at| vec![at]).chain(sums).collect();
     // INVARIANT: each cycle lets its cell rise by k, and hiding more only lets more happen.
-    let intervals = grid.intervals(&status, &primary, k)?.ok_or(Error::Stuck { what: "suppression", steps: primary.len() })?;
+    let intervals = grid.intervals(&status, &targets, k)?.ok_or(Error::Stuck { what: "suppression", steps: targets.len() })?;
     let at = |row: usize, column: usize| status[grid.place(row, column)];
     let (rows, columns) = (table.rows, table.columns);
     Ok(Suppressed {
@@ -137,6 +169,21 @@ impl Grid {
         row * (self.columns + 1) + column
     }
 
+    /// Places with counts above 0. Errors: `Shape` for one that is none of the table.
+    fn places(&self, of: &Untold) -> Result<Vec<usize>> {
+        let mut out = Vec::with_capacity(of.len());
+        for &(row, column) in of {
+            if row > self.rows || column > self.columns {
+                return Err(Error::Shape { what: "rows and columns of a table", found: row.max(column), wanted: self.rows });
+            }
+            let at = self.place(row, column);
+            if self.counts[at] > 0 && !out.contains(&at) {
+                out.push(at);
+            }
+        }
+        Ok(out)
+    }
+
     /// The sums a place is part of, with its sign: of its row, and of its column behind all rows.
     fn sums(&self, place: usize) -> [(usize, f64); 2] {
         let (row, column) = (place / (self.columns + 1), place % (self.columns + 1));
@@ -154,27 +201,36 @@ impl Grid {
         }
     }
 
-    /// The places that must be hidden so that the count at `place` can rise by k: those of the cheapest change of counts that
-    /// keeps all sums, hidden places free of charge.
-    fn cheapest_cycle(&self, place: usize, status: &[Status], k: u64) -> Result<Vec<usize>> {
+    /// The places that must be hidden so that the sum of the counts of `target` can rise by k: those of the cheapest change of counts
+    /// that keeps all sums, hidden places free of charge.
+    fn cheapest_cycle(&self, target: &[usize], status: &[Status], k: u64) -> Result<Vec<usize>> {
+        let own = match target {
+            [one] => Some(*one),
+            _ => None,
+        };
         let mut columns = Vec::new();
         let mut of = Vec::new();
         for at in (0..self.counts.len()).filter(|&at| self.counts[at] > 0) {
             let cost = if status[at] == Status::Published { self.cost(at) } else { 0.0 };
             for sign in [1.0, -1.0] {
-                let is_own = at == place;
                 let most = if sign > 0.0 { f64::INFINITY } else { self.counts[at] as f64 };
-                let (lower, upper) = match (is_own, sign > 0.0) {
+                let (lower, upper) = match (own == Some(at), sign > 0.0) {
                     (true, true) => (k as f64, k as f64),
                     (true, false) => (0.0, 0.0),
                     _ => (0.0, most),
                 };
-                let entries = self.sums(at).map(|(row, entry)| (row, sign * entry)).to_vec();
+                let mut entries = self.sums(at).map(|(row, entry)| (row, sign * entry)).to_vec();
+                if own.is_none() && target.contains(&at) {
+                    entries.push((self.rows + self.columns + 2, sign));
+                }
                 columns.push(Column { cost, lower, upper, entries });
                 of.push(at);
             }
         }
-        let sums = vec![0.0; self.rows + self.columns + 2];
+        let mut sums = vec![0.0; self.rows + self.columns + 2];
+        if own.is_none() {
+            sums.push(k as f64);
+        }
         let Outcome::Optimal { values, .. } = minimise(&Program { rows: sums, columns })? else {
             // A cell, its margins and the total can always rise together.
             return Err(Error::Stuck { what: "a cycle of cells to hide", steps: 1 });
@@ -182,40 +238,46 @@ impl Grid {
         Ok(of.into_iter().zip(values).filter(|(_, value)| *value > 1e-6).map(|(at, _)| at).collect())
     }
 
-    /// What is left to guess of each primary place; none if one of them is left fewer than k wide.
-    fn intervals(&self, status: &[Status], primary: &[usize], k: u64) -> Result<Option<Vec<Interval>>> {
-        let mut intervals = Vec::with_capacity(primary.len());
-        for &place in primary {
-            let (most, least) = (self.extreme(status, place, -1.0)?, self.extreme(status, place, 1.0)?);
+    /// What is left to guess of each target of one place; none if a target is left fewer than k wide.
+    fn intervals(&self, status: &[Status], targets: &[Vec<usize>], k: u64) -> Result<Option<Vec<Interval>>> {
+        let mut intervals = Vec::with_capacity(targets.len());
+        for target in targets {
+            let (most, least) = (self.extreme(status, target, -1.0)?, self.extreme(status, target, 1.0)?);
             if most - least < k as f64 - 1e-6 {
                 return Ok(None);
             }
-            let (row, column) = (place / (self.columns + 1), place % (self.columns + 1));
-            intervals.push(Interval { row, column, least, most });
+            if let [place] = target[..] {
+                let (row, column) = (place / (self.columns + 1), place % (self.columns + 1));
+                intervals.push(Interval { row, column, least, most });
+            }
         }
         Ok(Some(intervals))
     }
 
-    /// The least (sign 1) or greatest (sign −1) count at a hidden place that fits what is published. Counts that nothing
+    /// The least (sign 1) or greatest (sign −1) sum of the hidden counts of `target` that fits what is published. Counts that nothing
     /// bounds are cut at twice the total and some.
-    fn extreme(&self, status: &[Status], place: usize, sign: f64) -> Result<f64> {
+    fn extreme(&self, status: &[Status], target: &[usize], sign: f64) -> Result<f64> {
         let bound = 2.0 * self.counts[self.counts.len() - 1] as f64 + 1e6;
         let mut sums = vec![0.0; self.rows + self.columns + 2];
         let mut columns = Vec::new();
-        let mut own = 0;
+        let mut own = vec![];
         for (at, &count) in self.counts.iter().enumerate() {
             if status[at] == Status::Published {
                 self.sums(at).into_iter().for_each(|(row, entry)| sums[row] -= entry * count as f64);
                 continue;
             }
-            if at == place {
-                own = columns.len();
+            let is_own = target.contains(&at);
+            if is_own {
+                own.push(columns.len());
             }
-            let cost = if at == place { sign } else { 0.0 };
+            let cost = if is_own { sign } else { 0.0 };
             columns.push(Column { cost, lower: 0.0, upper: bound, entries: self.sums(at).to_vec() });
         }
+        if own.is_empty() {
+            return Ok(0.0);
+        }
         match minimise(&Program { rows: sums, columns })? {
-            Outcome::Optimal { values, .. } => Ok(values[own]),
+            Outcome::Optimal { values, .. } => Ok(own.iter().map(|at| values[*at]).sum()),
             // The true counts fit.
             Outcome::Infeasible { .. } => Err(Error::Stuck { what: "the counts that fit a table", steps: 1 }),
         }
@@ -274,6 +336,30 @@ mod tests {
         let row = suppress(&table(3, 2, &[2, 3, 40, 50, 60, 70]), 10)?;
         assert_eq!((letters(&row.cells[..2]), letters(&row.row_totals[..1])), ("PP".to_owned(), "P".to_owned()));
         assert_eq!(row.total, Status::Published);
+        Ok(())
+    }
+
+    #[test]
+    fn what_another_table_tells_is_hidden_as_well() -> Result<()> {
+        let whole = table(2, 3, &[40, 50, 60, 70, 80, 90]);
+        // A large count that must not be told takes the cheapest square with it.
+        let found = suppress_also(&whole, 10, &[vec![(0, 0)]])?;
+        assert_eq!((letters(&found.cells), letters(&found.row_totals)), ("Pc.cc.".to_owned(), "..".to_owned()));
+        assert_eq!(found.intervals.len(), 1);
+        // The sum of two: one of them, and what is not of them, in both rows; the square of those two alone would tell it.
+        let found = suppress_also(&whole, 10, &[vec![(0, 0), (0, 1)]])?;
+        let hidden = |at: usize| found.cells[at] != Status::Published;
+        assert!((hidden(0) || hidden(1)) && hidden(2) && hidden(5), "{}", letters(&found.cells));
+        // Of a margin: its row, with the total.
+        let found = suppress_also(&whole, 10, &[vec![(0, 3)]])?;
+        assert_eq!(found.row_totals[0], Status::Primary);
+        assert!(found.total != Status::Published || found.row_totals[1] != Status::Published);
+        // What is 0 is not hidden, and what is small is hidden anyway.
+        let zero = table(2, 2, &[0, 30, 40, 50]);
+        assert_eq!(letters(&suppress_also(&zero, 10, &[vec![(0, 0)]])?.cells), "....");
+        let small = table(3, 3, &[3, 20, 90, 25, 30, 80, 70, 60, 99]);
+        assert_eq!(suppress_also(&small, 10, &[vec![(0, 0)]])?, suppress(&small, 10)?);
+        assert!(matches!(suppress_also(&zero, 10, &[vec![(3, 0)]]), Err(Error::Shape { .. })));
         Ok(())
     }
 
@@ -338,6 +424,24 @@ mod tests {
                     prop_assert!(values.len() as u64 > k && values.last() >= Some(&k), "{counts:?} {found:?} {values:?}");
                 }
             }
+        }
+
+        /// Counting all that fits, neither a count nor a sum that must not be told has fewer than k + 1 values.
+        #[test]
+        fn nobody_works_out_what_must_not_be_told(counts in prop::collection::vec(1u64..9, 6), at in 0usize..6, row in 0usize..2) {
+            let (k, table) = (3, table(2, 3, &counts));
+            let found = suppress_also(&table, k, &[vec![(at / 3, at % 3)], vec![(row, 0), (row, 1)]])?;
+            let hidden = found.cells.iter().filter(|status| **status != Status::Published).count();
+            prop_assume!(hidden <= 5);
+            let fitting = fits(&table, &found, 16);
+            let told = |of: &dyn Fn(&[u64]) -> u64| {
+                let mut values: Vec<u64> = fitting.iter().map(|counts| of(counts)).collect();
+                values.sort_unstable();
+                values.dedup();
+                values.len() as u64
+            };
+            prop_assert!(told(&|c| c[at]) > k, "{counts:?} {found:?}");
+            prop_assert!(told(&|c| c[row * 3] + c[row * 3 + 1]) > k, "{counts:?} {found:?}");
         }
     }
 }

@@ -96,7 +96,9 @@ impl Compiled<'_> {
         };
         let view = self.view(&panel.entity.value, solved)?;
         let rules = self.found(rules(&self.planner, self.pipeline, panel, Some(&wave.name.value), view.schema()))?;
-        let passes = |label: &String| !["fatigue: ", "rotated out of wave ", "not in wave "].iter().any(|p| label.starts_with(p));
+        let passes = |label: &String| {
+            !["fatigue: ", "rotated out of wave ", "not in wave ", "reserved for wave "].iter().any(|p| label.starts_with(p))
+        };
         let holds = rules.labels.iter().zip(&rules.conditions).filter(|(l, _)| passes(l)).map(|(_, c)| c.clone().is_true());
         let could = holds.reduce(Expr::and).unwrap_or_else(|| lit(true));
         let strata: Vec<Expr> = cells_of(wave).iter().map(|s| ident(&s.value)).collect();

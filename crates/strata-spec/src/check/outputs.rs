@@ -18,6 +18,7 @@ pub(super) fn check(world: &World, problems: &mut Problems) {
             selected(world, output, entity.as_deref(), item, problems);
         }
         guards(world, output, problems);
+        exact_beside_hidden(world, output, problems);
         not_a_folder(output, problems);
         history(output, problems);
         let place = output.to.value.trim_end_matches('/');
@@ -66,6 +67,43 @@ fn guards(world: &World, output: &Output, problems: &mut Problems) {
     if let Some((counts, help)) = missing {
         let message = format!("`{}` of a wave counts {counts}, and nothing says what that is", part.name());
         problems.add(Diagnostic::error(codes::MISSING_KEY, name.span, message).help(help));
+    }
+}
+
+/// The wave whose people an output counts.
+fn counted(output: &Output) -> Option<&str> {
+    match &output.from {
+        Rows::WavePart(wave, part) if *part != WavePart::Eligibility && !wave.value.is_empty() => Some(&wave.value),
+        _ => None,
+    }
+}
+
+/// The counts of a wave are hidden in all its tables or in none, and no other wave is counted beside them: what one table shows as it is
+/// tells what another hides.
+fn exact_beside_hidden(world: &World, output: &Output, problems: &mut Problems) {
+    let (Some(wave), hides) = (counted(output), output.export.min_cell.is_some()) else { return };
+    let hidden = |o: &&Output| o.export.min_cell.is_some() && counted(o).is_some();
+    let others = world.pipeline.outputs.iter().filter(hidden);
+    let own = shown(&output.name.value);
+    let same = others.clone().find(|o| counted(o) == Some(wave)).filter(|_| !hides);
+    if let Some((other, cell)) = same.and_then(|o| Some((o, o.export.min_cell.as_ref()?))) {
+        let hider = shown(&other.name.value);
+        let message = format!("`{own}` shows counts of wave `{}` as they are, of which `{hider}` hides small ones", shown(wave));
+        let wrong = Diagnostic::error(codes::MISSING_KEY, output.name.span, message).also(cell.span, "hidden here");
+        problems.add(wrong.help(format!("write `min_cell: {}` into `{own}` too, or leave one of the two out", cell.value)));
+        return;
+    }
+    // Of two that both hide, the second is said.
+    let is_first = |o: &Output| o.name.span.start < output.name.span.start;
+    let mut of_other_waves = others.filter(|o| counted(o) != Some(wave) && (!hides || is_first(o)));
+    if let Some(other) = of_other_waves.next() {
+        let hider = shown(&other.name.value);
+        let message =
+            format!("`{own}` counts wave `{}` in the run in which `{hider}` hides small counts of another", shown(wave));
+        let wrong = Diagnostic::error(codes::CHOOSE_ONE, output.name.span, message).also(other.name.span, "of another wave");
+        let help =
+            "count one wave a run, `from: panel.${vars.wave}.waterfall`: what is published of it is held against earlier waves";
+        problems.add(wrong.help(help));
     }
 }
 

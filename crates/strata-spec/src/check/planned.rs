@@ -8,6 +8,7 @@ use crate::diagnostic::Diagnostic;
 use crate::pipeline::contract::CheckRule;
 use crate::pipeline::identity::Golden;
 use crate::pipeline::test::{Expect, Row, UnitTest};
+use crate::pipeline::wave::Reserve;
 use crate::pipeline::{AttributePreset, Check, PlannedMethod, Wave};
 use crate::problems::{Problems, shown};
 use crate::text::{Name, Span};
@@ -180,6 +181,14 @@ fn panel(world: &World, problems: &mut Problems) {
     }
     panel.waves.iter().for_each(|w| wave(world, w, entity, problems));
     for (at, wave) in panel.waves.iter().enumerate() {
+        if panel.state.is_none() && matches!(wave.further.reserve, Some(Reserve::For(_))) {
+            let message = format!(
+                "`{}` is reserved for a time, other waves read from where it is published, and the panel has no `state`",
+                shown(&wave.name.value)
+            );
+            let help = "write `state: \"${vars.out}/{wave}\"`, the folder of the output with `from: panel.{wave}`";
+            problems.add(Diagnostic::error(codes::MISSING_KEY, wave.name.span, message).help(help));
+        }
         for name in wave.further.not_in.iter().chain(&wave.further.after) {
             earlier(world, &panel.waves[..at], name, problems);
             if panel.state.is_none() && world.declared.has("waves", &name.value) {
@@ -213,10 +222,21 @@ fn wave(world: &World, wave: &Wave, entity: &str, problems: &mut Problems) {
     let response = wave.further.response.as_ref();
     for name in response.iter().flat_map(|r| &r.shrink_to) {
         world.must_be_segmentation(name, problems);
+        let known = world.pipeline.segmentation(&name.value).is_some();
+        if known && !wave.strata.iter().any(|s| s.value == name.value) {
+            let message = format!("`shrink_to: {}` is none of the `strata` of `{}`", shown(&name.value), shown(&wave.name.value));
+            let help = "name one of them, and strata within its segments beside it: `strata: [lifecycle, region]`";
+            problems.add(Diagnostic::error(codes::BAD_VALUE, name.span, message).help(help));
+        }
+        if response.is_some_and(|r| r.rate_ppm.is_some()) {
+            let message = "`rate` is the same for everybody: `shrink_to` is of rates of the past".to_owned();
+            problems.add(
+                Diagnostic::error(codes::CHOOSE_ONE, name.span, message).help("write `model: past_rate`, or remove `shrink_to`"),
+            );
+        }
     }
-    let weights = || wave.weights.iter();
-    let cells = weights().filter_map(|w| w.nonresponse.as_ref()).flat_map(|n| &n.cells);
-    for name in weights().flat_map(|w| &w.collapse).flatten().chain(cells) {
+    let cells = wave.weights.iter().filter_map(|w| w.nonresponse.as_ref()).flat_map(|n| &n.cells);
+    for name in cells {
         world.must_be_column(name, entity, problems);
     }
     let counted = world.pipeline.panel.as_ref().and_then(|p| p.fatigue.as_ref()).is_some_and(|f| f.complete.is_some());

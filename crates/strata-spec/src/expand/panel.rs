@@ -1,9 +1,10 @@
 //! What a panel's fatigue and earlier waves stand for: helper attributes that count contacts, sources over published waves, and rules.
 //! Never reports anything: what is wrong with them is found where the same is found of what people write.
 
+use super::stages::PUBLISHED_AS_OF;
 use super::{Part, Surroundings, quoted, time};
 use crate::pipeline::people::Rate;
-use crate::pipeline::wave::{Fatigue, MadeRule};
+use crate::pipeline::wave::{Fatigue, MadeRule, Reserve};
 use crate::pipeline::{
     AggregateAttribute, Ago, Block, EntityAttributes, FromBlock, Numbers, Output, Panel, Pipeline, ReadFormat, Rows, Source,
     Terms, Wave, WavePart, Window,
@@ -29,6 +30,26 @@ pub(crate) fn wave_source(wave: &str) -> String {
 /// The helper attribute that counts the rows of a person in a published wave.
 fn wave_rows(wave: &str) -> String {
     format!("{HELPER}wave_{wave}")
+}
+
+/// The helper attribute that says of which as-of a published wave is that a person is in.
+fn wave_as_of(wave: &str) -> String {
+    format!("{HELPER}as_of_{wave}")
+}
+
+/// For how long nobody else asks who a wave has drawn, in microseconds.
+fn kept_us(wave: &Wave) -> Option<i64> {
+    match wave.further.reserve {
+        Some(Reserve::For(us)) => Some(us),
+        _ => None,
+    }
+}
+
+/// The waves whose people a wave leaves alone for a time: all that reserve them, but the one that it goes on from.
+pub fn reserving<'a>(panel: &'a Panel, wave: &'a Wave) -> impl Iterator<Item = (&'a Name, i64)> {
+    let others = panel.waves.iter().filter(|w| w.name.value != wave.name.value);
+    let others = others.filter(|w| wave.further.after.as_ref().is_none_or(|a| a.value != w.name.value));
+    others.filter_map(|w| Some((&w.name, kept_us(w)?)))
 }
 
 /// The second stream of permanent random numbers, which rotates people.
@@ -70,6 +91,7 @@ pub(crate) fn expand(pipeline: &mut Pipeline) -> bool {
                 from: Located::new(wave_source(&name.value), name.span),
                 filter: None,
                 columns: std::iter::once(aggregate(&wave_rows(&name.value), plain("count(*)", name.span), None))
+                    .chain(drawn_when(&panel, &name))
                     .chain(then(&panel, &pipeline.outputs, &name))
                     .collect(),
             }));
@@ -101,6 +123,13 @@ fn plain(text: &str, span: Span) -> Sql {
 
 fn aggregate(name: &str, sql: Sql, window: Option<Located<Window>>) -> AggregateAttribute {
     AggregateAttribute { name: Located::new(name.to_owned(), sql.span), sql, window, terms: Terms::default() }
+}
+
+/// Since when people of a wave are reserved for it, if they are.
+fn drawn_when(panel: &Panel, name: &Name) -> Option<AggregateAttribute> {
+    panel.waves.iter().find(|w| w.name.value == name.value).and_then(kept_us)?;
+    let text = format!("max(cast({} as timestamp))", quoted(PUBLISHED_AS_OF));
+    Some(aggregate(&wave_as_of(&name.value), plain(&text, name.span), None))
 }
 
 /// Where people of a wave were, as far as an output asks how they moved since.
@@ -138,7 +167,9 @@ fn exclusions(panel: &Panel) -> Vec<MadeRule> {
 /// Waves that other waves look back at, each once.
 fn looked_back_at(panel: &Panel) -> Vec<Name> {
     let mut out: Vec<Name> = vec![];
-    for name in panel.waves.iter().flat_map(|w| w.further.not_in.iter().chain(&w.further.after)) {
+    let named = panel.waves.iter().flat_map(|w| w.further.not_in.iter().chain(&w.further.after));
+    let reserved = panel.waves.iter().flat_map(|w| reserving(panel, w)).map(|(name, _)| name);
+    for name in named.chain(reserved) {
         if !name.value.is_empty() && !out.iter().any(|n| n.value == name.value) {
             out.push(name.clone());
         }
@@ -146,13 +177,19 @@ fn looked_back_at(panel: &Panel) -> Vec<Name> {
     out
 }
 
-/// The rules of one wave: who is in a wave it leaves out, and who is rotated out.
+/// The rules of one wave: who is in a wave it leaves out, who is reserved for another, and who is rotated out.
 fn of_wave(panel: &Panel, pipeline: &Pipeline, at: usize, wave: &Wave, key: &str) -> Vec<MadeRule> {
     let only = Some(wave.name.value.clone());
     let mut out: Vec<MadeRule> = vec![];
     for name in &wave.further.not_in {
         let sql = plain(&format!("{} = 0", quoted(&wave_rows(&name.value))), name.span);
         out.push(MadeRule { label: format!("not in wave {}", name.value), sql, wave: only.clone() });
+    }
+    for (name, us) in reserving(panel, wave) {
+        let drawn = quoted(&wave_as_of(&name.value));
+        let rested = rested(&drawn, us);
+        let sql = plain(&format!("{drawn} > as_of or {rested}"), name.span);
+        out.push(MadeRule { label: format!("reserved for wave {}", name.value), sql, wave: only.clone() });
     }
     if let (Some(after), Some(share)) = (&wave.further.after, wave.further.refresh_ppm) {
         // The arc that is rotated out moves on with each wave, so that nobody is rotated out twice before all were once.

@@ -2,10 +2,7 @@
 
 use super::{Form, Shape, at_least, key, word, words};
 
-/// What to write in place of a reserve for a time.
-pub(crate) const KEPT_FOR: &str = "write `reserve: 10%`; who was drawn is left out of another wave with `not_in: [wave]`";
 const TRIM: &str = "write `cap: 5`: no weight is more than so many times the median";
-const COLLAPSE: &str = "write `absent: drop_and_rescale`, or join the levels in an attribute";
 
 /// `panel:`
 pub(crate) static PANEL: Shape = Shape::new(
@@ -98,7 +95,7 @@ pub(crate) static WAVE: Shape = Shape::new(
         key(
             "reserve",
             Form::Either(&[Form::Share, Form::Duration(false)]),
-            "Drawn besides, to be asked where others do not answer.",
+            "A share: drawn besides, to be asked where others do not answer. A time, such as `30d`: no other wave asks who is drawn.",
         ),
         key("replicates", Form::Whole(1, 1000), "Into how many samples the draw is cut."),
     ],
@@ -123,8 +120,11 @@ pub(crate) static RESPONSE: Shape = Shape::new(
         key("base", at_least(0), "Contacts that the panel's own rate counts for in a stratum's (50)."),
         key("incidence", Form::Share, "Of those who answer, who is wanted; all if absent."),
         key("rejected", Form::Share, "Of the answers wanted, those that turn out bad; none if absent."),
-        key("shrink_to", Form::Text, "The segmentation whose mean rate small groups are drawn towards.")
-            .later("small groups are drawn towards the rate of the whole panel: leave it out, and set `base`"),
+        key(
+            "shrink_to",
+            Form::Text,
+            "One of the strata, a segmentation: small groups are drawn towards the rate of its segment.",
+        ),
     ],
 )
 .needs(&[&["rate", "model"]]);
@@ -215,10 +215,10 @@ pub(crate) static WEIGHTS: Shape = Shape::new(
         key("scale_to", word(&["population", "sample"]), "What weights add up to."),
         key(
             "absent",
-            words(&["error", "drop_and_rescale"], &["collapse"], COLLAPSE),
-            "What a level without a drawn person does.",
+            word(&["error", "drop_and_rescale", "collapse"]),
+            "What a level without a drawn person does; `collapse` joins it with its neighbour.",
         ),
-        key("collapse", Form::Names, "The order in which levels are joined.").later(COLLAPSE),
+        key("collapse", Form::Names, "Of `absent: collapse`: the margins whose levels may be joined; all if absent."),
         key("tolerance", Form::Real(0.0), "Greatest relative difference from a target (1e-6)."),
         key("max_iterations", Form::Whole(1, u32::MAX as u64), "At most so many rounds (100)."),
         key("not_converged", word(&["error", "keep"]), "`keep`: the weights are kept, flagged."),

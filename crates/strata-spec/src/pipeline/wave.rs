@@ -266,7 +266,7 @@ pub struct Response {
     pub incidence_ppm: u64,
     /// Of the answers wanted, those that turn out bad, in parts per million.
     pub rejected_ppm: u64,
-    /// The segmentation whose mean rate small groups are drawn towards.
+    /// The segmentation among the strata whose rates small groups are drawn towards.
     pub shrink_to: Option<Name>,
 }
 
@@ -275,6 +275,6 @@ pub struct Response {
 pub enum Reserve {
     /// A share of the sample, in parts per million.
     Share(u64),
-    /// For so long, in microseconds.
+    /// No other wave draws them for so long, in microseconds.
     For(i64),
 }

@@ -67,7 +67,7 @@ pub(crate) fn further(f: &mut Fields) -> Further {
 /// Keys of a wave that exclude or need each other.
 pub(crate) fn together(f: &mut Fields, further: &Further) {
     let plain = matches!(further.draw.by, Design::Srs);
-    let cuts = f.has("replicates") || f.has("reserve");
+    let cuts = f.has("replicates") || matches!(further.reserve, Some(Reserve::Share(_)));
     let wrong = [
         (
             f.has("quotas") && f.has("strata"),
@@ -146,11 +146,7 @@ fn reserve(node: &Node, problems: &mut Problems) -> Option<Reserve> {
     if percent {
         share(node, "`reserve`", problems).map(Reserve::Share)
     } else {
-        let found = window::exact_us(node, "`reserve`", problems).map(Reserve::For);
-        match found.is_some() && problems.not_yet(node.span, "a `reserve` for a time", panel::KEPT_FOR) {
-            true => None,
-            false => found,
-        }
+        window::exact_us(node, "`reserve`", problems).map(Reserve::For)
     }
 }
 

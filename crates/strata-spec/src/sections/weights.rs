@@ -8,6 +8,7 @@ use crate::pipeline::wave::{Calibrate, CalibrateDistance, Nonresponse};
 use crate::pipeline::{Absent, ScaleTo, Weights};
 use crate::problems::{Problems, shown};
 use crate::read;
+use crate::text::Name;
 use crate::tree::Node;
 
 /// `weights:`
@@ -20,14 +21,9 @@ pub(crate) fn weights(node: &Node, problems: &mut Problems) -> Option<Weights> {
     let population = f.sql("population");
     let scales = [("population", ScaleTo::Population), ("sample", ScaleTo::Sample)];
     let scale_to = f.word("scale_to", &scales).unwrap_or(ScaleTo::Population);
-    let absents = [
-        ("error", (Absent::Error, false)),
-        ("drop_and_rescale", (Absent::DropAndRescale, false)),
-        ("collapse", (Absent::Error, true)),
-    ];
-    let (absent, collapses) = f.word("absent", &absents).unwrap_or((Absent::Error, false));
-    let order = f.names("collapse");
-    let collapse = (collapses || !order.is_empty()).then_some(order);
+    let absents = [("error", Absent::Error), ("drop_and_rescale", Absent::DropAndRescale), ("collapse", Absent::Collapse)];
+    let absent = f.word("absent", &absents).unwrap_or(Absent::Error);
+    let collapse = joined(&mut f, absent, &rake);
     let tolerance = f.real("tolerance", 0.0).unwrap_or(1e-6);
     let max_iterations = f.small("max_iterations", 1).unwrap_or(100);
     let keep_not_converged = f.word("not_converged", &[("error", false), ("keep", true)]).unwrap_or(false);
@@ -62,6 +58,27 @@ pub(crate) fn weights(node: &Node, problems: &mut Problems) -> Option<Weights> {
         nonresponse,
         calibrate,
     })
+}
+
+/// The margins whose levels may be joined; `None` where none may.
+fn joined(f: &mut Fields, absent: Absent, rake: &[Name]) -> Option<Vec<Name>> {
+    let span = f.key_span("collapse");
+    let margins = f.names("collapse");
+    if absent != Absent::Collapse {
+        if !margins.is_empty() {
+            let message = "`collapse` says which margins' levels may be joined, and `absent` lets none be";
+            let help = "write `absent: collapse`, or remove `collapse`";
+            f.p.add(Diagnostic::error(codes::CHOOSE_ONE, span, message.to_owned()).help(help));
+        }
+        return None;
+    }
+    for name in margins.iter().filter(|n| !n.value.is_empty() && !rake.iter().any(|r| r.value == n.value)) {
+        let known: Vec<&str> = rake.iter().map(|r| r.as_str()).collect();
+        let help = f.p.known_help(&name.value, "margins", &known);
+        let message = format!("`{}` is none of the margins of `rake`", shown(&name.value));
+        f.p.add(Diagnostic::error(codes::BAD_VALUE, name.span, message).help(help));
+    }
+    Some(margins)
 }
 
 /// Figures that the report can show besides.
