@@ -145,7 +145,9 @@ impl Attack {
     }
 
     fn sum(&mut self, total: String, of: Vec<String>) {
-        of.iter().chain([&total]).for_each(|n| drop(self.bounds.entry(n.clone()).or_insert((0, MANY))));
+        for name in of.iter().chain([&total]) {
+            self.bounds.entry(name.clone()).or_insert((0, MANY));
+        }
         self.sums.push((total, of));
     }
 
