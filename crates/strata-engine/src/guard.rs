@@ -4,6 +4,8 @@ mod cells;
 mod counts;
 pub(crate) mod earlier;
 
+pub(crate) use cells::Counted;
+
 use crate::error::{Error, Result};
 use crate::report::GuardReport;
 use crate::run::Run;

@@ -3,6 +3,7 @@
 mod allocation;
 mod draw;
 pub(crate) mod history;
+mod margins;
 mod quotas;
 pub(crate) mod raking;
 

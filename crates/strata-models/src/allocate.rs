@@ -74,7 +74,7 @@ pub struct Allocation {
     pub total: u64,
     /// Rows wanted but not to be had: max(0, n − Σ n_h).
     pub shortfall: u64,
-    /// Rows above the number wanted: max(0, Σ n_h − n); only with [`AfterBounds::Keep`].
+    /// Rows above the number wanted: max(0, Σ n_h − n); only with [`AfterBounds::Keep`], or a rounding that does not keep the total.
     pub excess: u64,
     /// Strata (positions) whose share was outside a bound, and the bound they were moved to.
     pub bounded: Vec<(usize, Bound)>,
@@ -88,6 +88,32 @@ pub struct Allocation {
 /// Errors: `Bounds` if min > max; `EmptySample` if n = 0, `Minima` if the minima need more than n (both only with
 /// `Rebalance`: `Keep` answers those too); `TooManyRows` beyond 2^64 rows.
 pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
+    allocate_rounded(request, Rounding::LargestRemainder)
+}
+
+/// How fractions of rows become rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rounding {
+    /// Down, and what is left over one each to the greatest remainders.
+    LargestRemainder,
+    /// To the nearest, halves up.
+    Nearest,
+    /// Down.
+    Floor,
+    /// Up.
+    Ceiling,
+    /// Up or down by one random number for all strata, in 0 to 1: stratum h has ⌊C_h + u⌋ − ⌊C_{h−1} + u⌋ rows, C_h the sum of
+    /// the quotas up to it. Each has its quota on average, and their sum is exact.
+    Random(f64),
+}
+
+/// The same, with another rounding of what strata get within their bounds; only `LargestRemainder` and `Random` keep the total.
+///
+/// Errors: as [`allocate`].
+///
+/// Source: Cox 1987 (unbiased rounding).
+pub fn allocate_rounded(request: &Request<'_>, rounding: Rounding) -> Result<Allocation> {
     let &Request { sample, sizes, min, max, .. } = request;
     if let Some(max) = max.filter(|&max| max < min) {
         return Err(Refused::Bounds { min, max });
@@ -100,7 +126,7 @@ pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
     let lower: Vec<u64> = sizes.iter().map(|&size| size.min(min)).collect();
     let upper: Vec<u64> = sizes.iter().map(|&size| size.min(max.unwrap_or(size))).collect();
     let (rows, outside) = match request.after_bounds {
-        AfterBounds::Keep => keep(&share_out(&shares, sample), &lower, &upper),
+        AfterBounds::Keep => keep(&rounded(&shares, sample, rounding), &lower, &upper),
         AfterBounds::Rebalance => {
             let minima: u64 = lower.iter().sum();
             if sample == 0 {
@@ -110,7 +136,7 @@ pub fn allocate(request: &Request<'_>) -> Result<Allocation> {
                 let strata = sizes.iter().filter(|&&size| size > 0).count();
                 return Err(Refused::Minima { min, strata, minima, sample });
             }
-            rebalance(sample.min(upper.iter().sum()), &shares, &lower, &upper)
+            rebalance_rounded(sample.min(upper.iter().sum()), &shares, &lower, &upper, rounding)
         }
     };
     let total = rows.iter().fold(0u64, |sum, &rows| sum.saturating_add(rows));
@@ -163,6 +189,37 @@ fn share_out(shares: &[u64], n: u64) -> Vec<u64> {
     share_out_wide(&shares.iter().map(|&share| u128::from(share)).collect::<Vec<_>>(), n)
 }
 
+/// Quotas of whole shares whose sum is below 2^64, rounded; all 0 if the shares are.
+fn rounded(shares: &[u64], n: u64, rounding: Rounding) -> Vec<u64> {
+    let total: u128 = shares.iter().map(|&share| u128::from(share)).sum();
+    if total == 0 || rounding == Rounding::LargestRemainder {
+        return share_out(shares, n);
+    }
+    let n = u128::from(n);
+    let quota = |share: u64| (n * u128::from(share) / total, n * u128::from(share) % total);
+    if let Rounding::Random(start) = rounding {
+        // 53 bits of it: the product with a total below 2^64 fits.
+        let start = total * ((start.clamp(0.0, 1.0) * 2f64.powi(53)) as u128).min((1 << 53) - 1) >> 53;
+        let (mut shared, mut before) = (0, 0);
+        let row = |share: &u64| {
+            shared += u128::from(*share);
+            let so_far = (n * shared + start) / total;
+            (so_far - std::mem::replace(&mut before, so_far)) as u64
+        };
+        return shares.iter().map(row).collect();
+    }
+    let one = |share: &u64| {
+        let (whole, rest) = quota(*share);
+        let up = match rounding {
+            Rounding::Nearest => rest >= total - rest,
+            Rounding::Ceiling => rest > 0,
+            _ => false,
+        };
+        whole as u64 + u64::from(up)
+    };
+    shares.iter().map(one).collect()
+}
+
 /// INVARIANT: shares are below 2^64, so `n · share` fits.
 fn share_out_wide(shares: &[u128], n: u64) -> Vec<u64> {
     let total: u128 = shares.iter().sum();
@@ -192,6 +249,11 @@ fn keep(quotas: &[u64], lower: &[u64], upper: &[u64]) -> (Vec<u64>, Vec<bool>) {
 
 /// Σ lower ≤ `n` ≤ Σ upper. The rows, which sum to `n`, and which strata were fixed at a bound.
 pub(crate) fn rebalance(n: u64, shares: &[u64], lower: &[u64], upper: &[u64]) -> (Vec<u64>, Vec<bool>) {
+    rebalance_rounded(n, shares, lower, upper, Rounding::LargestRemainder)
+}
+
+/// The same with another rounding, which may change the sum. A quota between two whole bounds stays between them, however rounded.
+fn rebalance_rounded(n: u64, shares: &[u64], lower: &[u64], upper: &[u64], rounding: Rounding) -> (Vec<u64>, Vec<bool>) {
     let mut rows = vec![0; shares.len()];
     let mut is_fixed = vec![false; shares.len()];
     loop {
@@ -204,7 +266,7 @@ pub(crate) fn rebalance(n: u64, shares: &[u64], lower: &[u64], upper: &[u64]) ->
         let lacking: u128 = free.iter().map(|&h| lack(h)).sum();
         let exceeding: u128 = free.iter().map(|&h| surplus(h)).sum();
         if lacking == 0 && exceeding == 0 {
-            let quotas = share_out(&free.iter().map(|&h| shares[h]).collect::<Vec<_>>(), left as u64);
+            let quotas = rounded(&free.iter().map(|&h| shares[h]).collect::<Vec<_>>(), left as u64, rounding);
             for (&h, quota) in free.iter().zip(quotas) {
                 rows[h] = quota;
             }
@@ -248,6 +310,26 @@ mod tests {
     }
 
     #[test]
+    fn fractions_are_rounded_as_asked() -> Result<()> {
+        // 10·(25, 15, 60)/100 = 2.5, 1.5, 6.
+        let rows = |rounding| allocate_rounded(&request(10, &[25, 15, 60]), rounding);
+        assert_eq!(rows(Rounding::LargestRemainder)?.rows, [3, 1, 6]);
+        let nearest = rows(Rounding::Nearest)?;
+        assert_eq!((nearest.rows, nearest.total, nearest.excess, nearest.shortfall), (vec![3, 2, 6], 11, 1, 0));
+        let floor = rows(Rounding::Floor)?;
+        assert_eq!((floor.rows, floor.excess, floor.shortfall), (vec![2, 1, 6], 0, 1));
+        assert_eq!(rows(Rounding::Ceiling)?.rows, [3, 2, 6]);
+        assert_eq!(rows(Rounding::Random(0.2))?.rows, [2, 2, 6]);
+        assert_eq!(rows(Rounding::Random(0.7))?.rows, [3, 1, 6]);
+        // Bounds come first: 9 of 10 are left for 15 and 60.
+        let most = Request { max: Some(1), ..request(3, &[25, 15, 60]) };
+        assert_eq!(allocate_rounded(&most, Rounding::Ceiling)?.rows, [1, 1, 1]);
+        let least = Request { min: 1, ..request(10, &[1, 15, 60]) };
+        assert_eq!(allocate_rounded(&least, Rounding::Floor)?.rows, [1, 1, 7]);
+        Ok(())
+    }
+
+    #[test]
     fn rebalance_gives_exactly_n_or_says_what_is_missing() -> Result<()> {
         let sizes = [3, 1000, 40, 40, 0];
         let rows = allocate(&Request { min: 5, ..request(21, &sizes) })?.rows;
@@ -285,6 +367,29 @@ mod tests {
     }
 
     proptest! {
+        /// Every rounding gives each stratum one of the two whole numbers beside its quota; by chance the sum is kept, and each has its
+        /// quota on average over all starts.
+        #[test]
+        fn roundings_stay_beside_the_quotas(sizes in prop::collection::vec(0u64..50, 1..8), n in 1u64..60) {
+            let total: u64 = sizes.iter().sum();
+            prop_assume!(n <= total);
+            let quota = |h: usize| n as f64 * sizes[h] as f64 / total as f64;
+            let mut sums = vec![0u64; sizes.len()];
+            let starts = 8 * total;
+            for start in 0..starts {
+                let u = (start as f64 + 0.5) / starts as f64;
+                let found = rounded(&sizes, n, Rounding::Random(u));
+                prop_assert_eq!(found.iter().sum::<u64>(), n);
+                for (h, rows) in found.iter().enumerate() {
+                    prop_assert!((*rows as f64 - quota(h)).abs() < 1.0);
+                    sums[h] += rows;
+                }
+            }
+            for (h, sum) in sums.iter().enumerate() {
+                prop_assert!((*sum as f64 / starts as f64 - quota(h)).abs() < 1e-9, "{sizes:?} {n} {h}");
+            }
+        }
+
         /// Within bounds, exact, and no row could move from a stratum to one with a smaller share of it.
         #[test]
         fn rebalanced_is_the_bounded_optimum(

@@ -2,6 +2,7 @@
 //! their margins whose small cells nobody can work out. It never calls a table safe without solving for its small cells as
 //! an attacker would.
 
+mod flow;
 mod generalise;
 mod groups;
 mod suppress;

@@ -631,10 +631,26 @@ pub struct Allocate {
     pub min: u64,
     /// `max:` at most so many a stratum.
     pub max: Option<u64>,
-    /// `rounding:`, if this version cannot run it.
-    pub planned: Vec<Name>,
+    /// `rounding:`
+    pub rounding: Rounding,
     /// `after_bounds:`
     pub after_bounds: AfterBounds,
+}
+
+/// How fractions of people become people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rounding {
+    /// Down, and what is left over to the greatest remainders; the total is exact.
+    #[default]
+    LargestRemainder,
+    /// To the nearest, halves up; the total may change.
+    Nearest,
+    /// Down; the total may fall.
+    Floor,
+    /// Up; the total may rise.
+    Ceiling,
+    /// Up or down by chance, on average what it should be; the total is exact.
+    Random,
 }
 
 /// Whether bounds may change the total.

@@ -164,7 +164,7 @@ fn panels_and_outputs_say_what_was_written() {
     assert_eq!((wave.sample.value, wave.sample_of), (Sample::PartsPerMillion(5_000), SampleOf::Members));
     let allocate = &wave.allocate;
     assert_eq!((allocate.min, allocate.max, allocate.after_bounds), (5, Some(500), AfterBounds::Keep));
-    assert_eq!((allocate.by.rule, allocate.planned.len()), (AllocateRule::Proportional, 0));
+    assert_eq!((allocate.by.rule, allocate.rounding), (AllocateRule::Proportional, Rounding::Nearest));
     let second = p.wave("second").unwrap();
     let weights = second.weights.as_ref().unwrap();
     assert_eq!((second.sample.value, second.allocate.after_bounds), (Sample::Count(4000), AfterBounds::Rebalance));

@@ -1,10 +1,12 @@
 //! Counts of two waves, published one after the other over frames that differ little: what somebody works out who has both. Never looks at
 //! how that is decided: the published files are all the attacker has.
 
+use crate::cluster::done;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use strata_testkit::cluster::{ClusterSpec, LocalCluster};
 use strata_testkit::{binary, python, repository};
 
 const K: u64 = 5;
@@ -95,11 +97,25 @@ fn two_waves(seed: u64) -> (tempfile::TempDir, Vec<serde_json::Value>) {
     (dir, reports)
 }
 
+/// Folder of an output's newest version.
+fn folder(of: &serde_json::Value) -> PathBuf {
+    PathBuf::from(of["table"].as_str().unwrap().trim_start_matches("file://")).join("runs").join(of["run_id"].as_str().unwrap())
+}
+
+/// Rows and order-free content of each output, of whatever format.
+fn contents(report: &serde_json::Value) -> BTreeMap<String, String> {
+    let one = |o: &serde_json::Value| {
+        let manifest = std::fs::read_to_string(folder(o).join("_manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        (o["name"].as_str().unwrap().to_owned(), format!("{} rows {}", manifest["rows"], manifest["content"]))
+    };
+    report["outputs"].as_array().unwrap().iter().map(one).collect()
+}
+
 /// Files of an output's newest version.
 fn files(report: &serde_json::Value, output: &str) -> Vec<PathBuf> {
     let of = report["outputs"].as_array().unwrap().iter().find(|o| o["name"] == output).unwrap();
-    let run = of["run_id"].as_str().unwrap();
-    let folder = PathBuf::from(of["table"].as_str().unwrap().trim_start_matches("file://")).join("runs").join(run);
+    let folder = folder(of);
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|f| f.file_name().unwrap().to_string_lossy().starts_with("part-"));
     files.sort();
@@ -320,6 +336,43 @@ fn waves_that_are_run_again_are_the_same() {
         assert_eq!(tables(&again, &outputs), tables(&reports[at], &outputs), "{wave}");
         let held = &again["outputs"].as_array().unwrap().iter().find(|o| o["name"] == "waterfall").unwrap()["guard"];
         assert_eq!(held["held_against"].as_array().unwrap().is_empty(), first, "a later wave is not looked at: {held}");
+    }
+}
+
+/// What the guard says of each output that has one.
+fn guards(report: &serde_json::Value) -> BTreeMap<String, serde_json::Value> {
+    let all = report["outputs"].as_array().unwrap().iter().filter(|o| !o["guard"].is_null());
+    all.map(|o| (o["name"].as_str().unwrap().to_owned(), o["guard"].clone())).collect()
+}
+
+#[test]
+fn counts_of_two_waves_are_hidden_alike_on_one_worker_and_on_three() {
+    let (alone, reports) = two_waves(2);
+    let work = tempfile::tempdir().unwrap();
+    let pipeline = work.path().join("pipeline");
+    std::fs::create_dir(&pipeline).unwrap();
+    std::fs::copy(alone.path().join("pipeline.yaml"), pipeline.join("pipeline.yaml")).unwrap();
+    let mut n = Numbers(2);
+    let before: BTreeMap<u64, Customer> = (0..420).map(|id| (id, customer(&mut n))).collect();
+    let after = changed(&before, &mut n);
+    for (frame, (wave, _)) in [&before, &after].into_iter().zip(WAVES) {
+        std::fs::create_dir(work.path().join(wave)).unwrap();
+        write_frame(&work.path().join(wave), frame, 2);
+    }
+    for workers in [1, 3] {
+        let dir = work.path().join(format!("cluster-{workers}"));
+        let cluster = LocalCluster::start(&dir, ClusterSpec { workers, ..Default::default() });
+        let out = work.path().join(format!("out-{workers}"));
+        for ((wave, as_of), wanted) in WAVES.into_iter().zip(&reports) {
+            let vars = [("wave", wave.to_owned()), ("data", work.path().join(wave).display().to_string())];
+            let vars = [&vars[..], &[("out", out.display().to_string())]].concat();
+            let report = done(&cluster, cluster.run(&pipeline, &vars, &["--as-of", as_of, "--output", "json"]));
+            assert_eq!(contents(&report), contents(wanted), "{wave} on {workers} workers");
+            let found = guards(&report);
+            assert_eq!(found, guards(wanted), "{wave} on {workers} workers");
+            let hidden: u64 = found.values().map(|g| g["hidden_cells"].as_u64().unwrap()).sum();
+            assert!(found.len() == 5 && hidden > 0, "{found:?}");
+        }
     }
 }
 

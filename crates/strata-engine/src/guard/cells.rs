@@ -13,19 +13,38 @@ use crate::solve::scalar;
 use arrow::datatypes::Schema;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use strata_plan::cells_of;
 use strata_spec::Located;
-use strata_spec::pipeline::{Output, Rows, Select, Wave, WavePart};
-
-/// How often what one division hides is handed on to the others, at most.
-const ROUNDS_MAX: usize = 8;
+use strata_spec::pipeline::{AllocateRule, Output, Rows, Sample, Select, Wave, WavePart};
 
 /// What the counts of a wave are held against.
 struct Held {
-    step: String,
     strata: Vec<String>,
+    /// Whether the pipeline says how many of each stratum are drawn, however many there are.
+    is_stated: bool,
     k: u64,
     earlier: BTreeMap<String, Known>,
+}
+
+/// Counts of waves that were looked at, by wave: every output of a wave is cut from the same ones.
+#[derive(Default)]
+pub(crate) struct Counted {
+    held: BTreeMap<String, Arc<Held>>,
+    rosters: BTreeMap<String, Arc<Roster>>,
+}
+
+/// What the parts of a wave that divide its roster must not show.
+struct Roster {
+    /// The parts as they are.
+    parts: BTreeMap<&'static str, Part>,
+    hidden: Divisions,
+    /// Strata, and whether everybody, whose people are not told.
+    rows: BTreeSet<String>,
+    total: bool,
+    people: u64,
+    /// Figures that are too near to those of an earlier wave.
+    apart: u64,
 }
 
 /// The rows of an output of counts as readers may see them. Errors: as the step's; `Contract` for a table that is too large.
@@ -37,21 +56,28 @@ pub(super) async fn plan(run: &mut Run<'_>, step: &str, output: &Output) -> Resu
     let Some(wave) = pipeline.wave(name.as_str()).cloned() else {
         return Err(Error::Internal { step: step.to_owned(), message: format!("there is no wave `{}`", name.value) });
     };
-    // The tables of a wave are held against one another, so the strictest of them counts.
-    let same = pipeline.outputs.iter().filter(|o| matches!(&o.from, Rows::WavePart(n, _) if n.value == name.value));
-    let k = same.filter_map(|o| o.export.min_cell.as_ref()).map(|c| c.value).max().unwrap_or(1);
-    let strata: Vec<String> = cells_of(&wave).iter().map(|c| c.value.clone()).collect();
-    let earlier = known(run, step, &strata).await?;
-    let held = Held { step: step.to_owned(), strata, k, earlier };
-    let mut shown = read(run, step, output, *part).await?;
-    let before = present(&shown.rows);
-    let (people, apart) = match part {
-        WavePart::Migration => migration(&held, &wave, &mut shown)?,
-        _ => of_roster(run, &held, output, &wave, *part, &mut shown).await?,
+    let held = held(run, step, &wave).await?;
+    // What the output itself selects has to be there.
+    run.planned(step, run.compiled.output_plan(output, &run.solved))?;
+    let (before, (shown, people, apart)) = match part {
+        WavePart::Migration => {
+            let mut shown = read(run, step, output, *part).await?;
+            let before = present(&shown.rows);
+            let (people, apart) = migration(step, &held, &wave, &mut shown)?;
+            (before, (shown, people, apart))
+        }
+        _ => {
+            let roster = roster(run, step, &held, output, &wave).await?;
+            let whole = match roster.parts.get(part.name()) {
+                Some(whole) => whole.clone(),
+                None => read(run, step, output, *part).await?,
+            };
+            (present(&whole.rows), (roster.shown(&held, *part, whole), roster.people, roster.apart))
+        }
     };
     let report = GuardReport {
         output: output.name.value.clone(),
-        k,
+        k: held.k,
         people,
         groups: shown.rows.len() as u64,
         hidden_cells: before - present(&shown.rows),
@@ -63,6 +89,30 @@ pub(super) async fn plan(run: &mut Run<'_>, step: &str, output: &Output) -> Resu
     let columns: Vec<_> = selected(output, &shown.schema).into_iter().map(ident).collect();
     let plan = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build);
     Ok((run.planned(step, plan)?, Some(report)))
+}
+
+/// What the counts of a wave are held against, looked up once a run.
+async fn held(run: &mut Run<'_>, step: &str, wave: &Wave) -> Result<Arc<Held>> {
+    if let Some(held) = run.counted.held.get(&wave.name.value) {
+        return Ok(held.clone());
+    }
+    // The tables of a wave are held against one another, so the strictest of them counts.
+    let of_wave = |o: &&Output| matches!(&o.from, Rows::WavePart(n, _) if n.value == wave.name.value);
+    let same = run.compiled.pipeline().outputs.iter().filter(of_wave);
+    let k = same.filter_map(|o| o.export.min_cell.as_ref()).map(|c| c.value).max().unwrap_or(1);
+    let strata: Vec<String> = cells_of(wave).iter().map(|c| c.value.clone()).collect();
+    let earlier = known(run, step, &strata).await?;
+    let held = Arc::new(Held { strata, is_stated: is_stated(wave), k, earlier });
+    run.counted.held.insert(wave.name.value.clone(), held.clone());
+    Ok(held)
+}
+
+/// Whether a wave's allocation follows from what the pipeline says alone, as long as no stratum is too small for it.
+fn is_stated(wave: &Wave) -> bool {
+    let by = &wave.allocate.by;
+    let stated =
+        by.rule == AllocateRule::Fixed || by.rule == AllocateRule::Equal && matches!(wave.sample.value, Sample::Count(_));
+    stated && by.budget.is_none() && wave.further.quotas.is_empty() && wave.further.strata.is_empty()
 }
 
 /// The earlier waves whose counts were looked at, each with its as-of.
@@ -119,8 +169,6 @@ async fn read(run: &mut Run<'_>, step: &str, output: &Output, part: WavePart) ->
     };
     let select = vec![Located::new(Select::All("panel".to_owned()), output.name.span)];
     let whole = Output { from: Rows::WavePart(name.clone(), part), select, ..output.clone() };
-    // What the output itself selects has to be there as well.
-    run.planned(step, run.compiled.output_plan(output, &run.solved))?;
     let plan = run.planned(step, run.compiled.output_plan(&whole, &run.solved))?;
     let schema = plan.schema().as_arrow().clone();
     let mut rows = vec![];
@@ -132,22 +180,23 @@ async fn read(run: &mut Run<'_>, step: &str, output: &Output, part: WavePart) ->
     Ok(Part { schema, rows })
 }
 
-fn migration(held: &Held, wave: &Wave, shown: &mut Part) -> Result<(u64, u64)> {
+fn migration(step: &str, held: &Held, wave: &Wave, shown: &mut Part) -> Result<(u64, u64)> {
     let tables = held.tables(shown, WavePart::Migration);
     let Some(counts) = tables.get("migration") else { return Ok((0, 0)) };
     let figures = shown.figures(WavePart::Migration, &held.strata);
     let mut untold = held.untold(&figures, &tables);
+    let places = counts.places();
     // Those who were drawn before and are not here any more are so many as are missing.
     let after = wave.further.after.as_ref().and_then(|after| held.earlier.get(&after.value));
     for (stratum, drawn) in after.iter().flat_map(|known| &known.drawn) {
         let place: Place = (Some(stratum.clone()), None);
-        let now = counts.at(&place);
+        let now = places.get(&place).copied().unwrap_or(0);
         if now > 0 && drawn.iter().any(|then| (1..held.k).contains(&now.abs_diff(*then))) {
             hide(&mut untold, "migration", vec![place]);
         }
     }
     let untold = untold.remove("migration").unwrap_or_default();
-    let hidden = counts.hidden(&held.step, held.k, &untold)?;
+    let hidden = counts.hidden(step, held.k, &untold)?;
     let before: Vec<String> = held.strata.iter().map(|s| format!("before_{s}")).collect();
     for row in 0..shown.rows.len() {
         if hidden.has(&shown.text(row, &before), &shown.text(row, &held.strata)) {
@@ -160,17 +209,11 @@ fn migration(held: &Held, wave: &Wave, shown: &mut Part) -> Result<(u64, u64)> {
 /// Divisions, by the names they have here.
 type Divisions = BTreeMap<&'static str, Hidden>;
 
-/// Hides what a part must not show, given everything that the parts of the wave show of the same people. Gives the people, and how many
-/// figures are too near to those of an earlier wave.
-async fn of_roster(
-    run: &mut Run<'_>,
-    held: &Held,
-    output: &Output,
-    wave: &Wave,
-    part: WavePart,
-    shown: &mut Part,
-) -> Result<(u64, u64)> {
-    let step = held.step.as_str();
+/// What the parts of a wave must not show, given everything that all of them show of the same people; found once a run.
+async fn roster(run: &mut Run<'_>, step: &str, held: &Held, output: &Output, wave: &Wave) -> Result<Arc<Roster>> {
+    if let Some(roster) = run.counted.rosters.get(&wave.name.value) {
+        return Ok(roster.clone());
+    }
     let fatigue = run.compiled.pipeline().panel.as_ref().and_then(|p| p.fatigue.clone());
     let published = |p: WavePart, run: &Run<'_>| {
         let outputs = &run.compiled.pipeline().outputs;
@@ -194,23 +237,34 @@ async fn of_roster(
         }
     }
     let mut untold = held.untold(&figures, &tables);
-    if part == WavePart::Health {
-        contacts(shown, &held.strata, &untold, &mut tables);
+    for (_, health) in parts.iter().filter(|(of, _)| *of == WavePart::Health) {
+        contacts(health, &held.strata, &untold, &mut tables);
     }
     let people = tables.get("waterfall").map_or(0, Counts::people);
     let apart = untold.values().flatten().collect::<BTreeSet<_>>().len() as u64;
-    let hidden = together(held, &tables, &mut untold)?;
+    let hidden = together(step, held, &tables, &mut untold)?;
     let of_people = || hidden.iter().filter(|(d, _)| OF_ROSTER.contains(*d) || **d == "burden").map(|(_, h)| h);
     let rows: BTreeSet<String> = of_people().flat_map(|h| h.rows.iter().cloned()).collect();
     let total = of_people().any(|h| h.total);
-    match part {
-        WavePart::Waterfall => of_waterfall(shown, &held.strata, &hidden, &rows),
-        WavePart::Allocation => of_allocation(shown, &held.strata, &hidden, &rows),
-        WavePart::Burden => of_burden(shown, &held.strata, &hidden, &rows),
-        WavePart::Health => of_health(shown, &held.strata, &hidden, (&rows, total), held.k),
-        WavePart::Eligibility | WavePart::Migration => {}
+    let parts = parts.into_iter().map(|(of, part)| (of.name(), part)).collect();
+    let roster = Arc::new(Roster { parts, hidden, rows, total, people, apart });
+    run.counted.rosters.insert(wave.name.value.clone(), roster.clone());
+    Ok(roster)
+}
+
+impl Roster {
+    /// A part without what it must not show.
+    fn shown(&self, held: &Held, part: WavePart, mut whole: Part) -> Part {
+        let (shown, strata) = (&mut whole, &held.strata);
+        match part {
+            WavePart::Waterfall => of_waterfall(shown, strata, &self.hidden, &self.rows),
+            WavePart::Allocation => of_allocation(shown, strata, &self.hidden, &self.rows, held.is_stated),
+            WavePart::Burden => of_burden(shown, strata, &self.hidden, &self.rows),
+            WavePart::Health => of_health(shown, strata, &self.hidden, (&self.rows, self.total), held.k),
+            WavePart::Eligibility | WavePart::Migration => {}
+        }
+        whole
     }
-    Ok((people, apart))
 }
 
 /// Contacts and answers as tables, where an earlier wave's are so near that some must not be told.
@@ -224,13 +278,15 @@ fn contacts(health: &Part, strata: &[String], untold: &Untold, tables: &mut BTre
 }
 
 /// What is not shown of each division, until what one hides of a sum that others have as well is hidden there too.
-fn together(held: &Held, tables: &BTreeMap<&'static str, Counts>, untold: &mut Untold) -> Result<Divisions> {
+fn together(step: &str, held: &Held, tables: &BTreeMap<&'static str, Counts>, untold: &mut Untold) -> Result<Divisions> {
     let none = BTreeSet::new();
-    let mut rounds = 0;
+    let mut hidden = Divisions::new();
+    // Divisions of which nothing more must not be told stay as they are.
+    let mut anew: BTreeSet<&'static str> = tables.keys().copied().collect();
     loop {
-        let of = |d: &&'static str, t: &Counts| t.hidden(&held.step, held.k, untold.get(d).unwrap_or(&none));
-        let hidden: Divisions = tables.iter().map(|(d, t)| Ok((*d, of(d, t)?))).collect::<Result<_>>()?;
-        rounds += 1;
+        for (division, counts) in tables.iter().filter(|(d, _)| anew.contains(*d)) {
+            hidden.insert(*division, counts.hidden(step, held.k, untold.get(division).unwrap_or(&none))?);
+        }
         let before = untold.clone();
         for (division, h) in hidden.iter().filter(|(d, _)| OF_ROSTER.contains(*d)) {
             h.rows.iter().for_each(|r| hide(untold, division, vec![(Some(r.clone()), None)]));
@@ -246,7 +302,9 @@ fn together(held: &Held, tables: &BTreeMap<&'static str, Counts>, untold: &mut U
             let margin = h.columns.contains(own).then_some(None);
             cells.chain(margin).for_each(|r| hide(untold, other.0, vec![(r, Some(other.1.to_owned()))]));
         }
-        if *untold == before || rounds == ROUNDS_MAX {
+        // It only grows, and no further than all places: in the end nothing is left to hand on.
+        anew = tables.keys().copied().filter(|d| untold.get(d) != before.get(d)).collect();
+        if anew.is_empty() {
             return Ok(hidden);
         }
     }
@@ -273,7 +331,13 @@ fn of_waterfall(shown: &mut Part, strata: &[String], hidden: &Divisions, rows: &
     }
 }
 
-fn of_allocation(shown: &mut Part, strata: &[String], hidden: &Divisions, rows: &BTreeSet<String>) {
+fn of_allocation(shown: &mut Part, strata: &[String], hidden: &Divisions, rows: &BTreeSet<String>, is_stated: bool) {
+    // Where a stratum gives all that it has, it and what the others give in its place tell how many that is.
+    let is_all = |row: usize| {
+        let of = |name: &str| shown.count(row, name).unwrap_or(0);
+        of("drawn") + of("reserve") >= of("eligible") || of("wanted") >= of("eligible")
+    };
+    let follows = !is_stated || (0..shown.rows.len()).any(is_all);
     for row in 0..shown.rows.len() {
         let stratum = shown.text(row, strata);
         for name in ["wanted", "drawn", "reserve"] {
@@ -283,8 +347,8 @@ fn of_allocation(shown: &mut Part, strata: &[String], hidden: &Divisions, rows: 
         }
         let told = |division: &str, column: &str| hidden.get(division).is_some_and(|h| h.has(&stratum, column));
         if rows.contains(&stratum) || told("waterfall", ELIGIBLE) || told("eligible", "inner") {
-            // How many are drawn follows from how many there are.
-            shown.hide(row, &["eligible", "wanted", "drawn", "reserve"]);
+            // How many are drawn follows from how many there are, unless the pipeline says it.
+            shown.hide(row, if follows { &["eligible", "wanted", "drawn", "reserve"][..] } else { &["eligible"] });
         }
     }
 }

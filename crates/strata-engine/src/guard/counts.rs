@@ -9,13 +9,14 @@ use strata_models::disclosure::{Status, Table, suppress_also};
 use strata_spec::pipeline::WavePart;
 
 /// Cells of a table that are looked at, at most.
-const CELLS_MAX: usize = 4_000;
+const CELLS_MAX: usize = 40_000;
 /// The rule of a waterfall that says who is left.
 pub(super) const ELIGIBLE: &str = "eligible";
 /// Divisions of the roster of each stratum: their rows have the same sums.
 pub(super) const OF_ROSTER: [&str; 5] = ["waterfall", "eligible", "asked", "before", "minutes"];
 
 /// A part of a wave as it is.
+#[derive(Clone)]
 pub(super) struct Part {
     pub(super) schema: Schema,
     pub(super) rows: Vec<Vec<ScalarValue>>,
@@ -213,10 +214,16 @@ impl Counts {
         self.cells.values().sum()
     }
 
-    /// People of a place; of a margin all that it sums up.
-    pub(super) fn at(&self, (row, column): &Place) -> u64 {
-        let is = |own: &String, asked: &Option<String>| asked.as_ref().is_none_or(|a| a == own);
-        self.cells.iter().filter(|((r, c), _)| is(r, row) && is(c, column)).map(|(_, n)| n).sum()
+    /// People of every place that has some; of a margin all that it sums up.
+    pub(super) fn places(&self) -> BTreeMap<Place, u64> {
+        let mut out = BTreeMap::new();
+        for ((row, column), people) in &self.cells {
+            let (row, column) = (Some(row.clone()), Some(column.clone()));
+            for place in [(row.clone(), column.clone()), (row, None), (None, column), (None, None)] {
+                *out.entry(place).or_insert(0) += people;
+            }
+        }
+        out
     }
 
     /// Rows, then columns.

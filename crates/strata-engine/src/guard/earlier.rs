@@ -237,10 +237,11 @@ impl Known {
         }
         for (division, counts) in tables {
             let (rows, columns) = counts.names();
+            let people = counts.places();
             let rows: Vec<Option<String>> = rows.into_iter().map(Some).chain([None]).collect();
             let columns: Vec<Option<String>> = columns.into_iter().map(Some).chain([None]).collect();
             for place in rows.iter().flat_map(|r| columns.iter().map(move |c| (r.clone(), c.clone()))) {
-                if small(counts.at(&place), self.margins.get(&(group(division, &place), place.clone()))) {
+                if small(people.get(&place).copied().unwrap_or(0), self.margins.get(&(group(division, &place), place.clone()))) {
                     hide(untold, division, vec![place]);
                 }
             }

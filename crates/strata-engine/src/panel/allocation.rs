@@ -1,16 +1,18 @@
 //! How many of each stratum are wanted, and how many are asked for that. Never allocates more than a stratum has.
 
-use super::{Stratum, broken, contract, text};
+use super::{Stratum, broken, contract, margins, text};
 use crate::error::Result;
 use crate::report::{StratumReport, WaveReport};
 use crate::run::Run;
 use datafusion::common::ScalarValue;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use strata_models::allocate::{self, Design, Method, Request, Shares, Shortage, Size};
 use strata_models::draw::{Response, invites, response_rate};
+use strata_operators::functions::{key_bytes, permanent_random_number};
 use strata_plan::{Allocation, Measured, cells_of};
 use strata_spec::pipeline::wave::Reserve;
-use strata_spec::pipeline::{AfterBounds, AllocateRule, Sample, Wave};
+use strata_spec::pipeline::{AfterBounds, AllocateRule, Numbers, Rounding, Sample, Wave};
 
 /// Allocates a wave over its strata; `base` is what a percentage is of. Errors: `Contract` for a stratum without a value, and
 /// as the
@@ -34,21 +36,39 @@ pub(super) fn allocate(
         Sample::Count(n) => n,
         Sample::PartsPerMillion(ppm) => (u128::from(base) * u128::from(ppm) / 1_000_000) as u64,
     };
+    if !wave.further.strata.is_empty() {
+        let rows = margins::each(step, wave, strata, report)?;
+        note(step, wave, strata, &rows, report).into_iter().for_each(|text| run.note(text));
+        return finished(run, step, wave, strata, &rows, report);
+    }
     let by = &wave.allocate.by;
     let integers = matches!(by.rule, AllocateRule::Proportional | AllocateRule::Equal) && by.budget.is_none();
     let solved = match integers {
-        true => simple(step, wave, strata, report.asked)?,
+        true => simple(run, step, wave, strata, report.asked)?,
         false => by_rule(step, wave, strata, report)?,
     };
-    if solved.shortfall > 0 {
-        report.shortfall = solved.shortfall;
-        run.note(format!("{step}: {} members fewer than asked for: the strata have no more", solved.shortfall));
-    }
+    note(step, wave, strata, &solved.rows, report).into_iter().for_each(|text| run.note(text));
     finished(run, step, wave, strata, &solved.rows, report)
 }
 
+/// What to say where strata do not give exactly what is asked for.
+fn note(step: &str, wave: &Wave, strata: &[Stratum], rows: &[u64], report: &mut WaveReport) -> Option<String> {
+    let total: u64 = rows.iter().sum();
+    report.shortfall = report.asked.saturating_sub(total);
+    let is_all = strata.iter().zip(rows).all(|(s, n)| s.eligible == *n);
+    let why = if is_all { "the strata have no more" } else { "bounds and rounding" };
+    match report.asked.cmp(&total) {
+        Ordering::Greater => Some(format!("{step}: {} members fewer than asked for: {why}", report.shortfall)),
+        // `after_bounds: keep` says that there may be more.
+        Ordering::Less if wave.allocate.rounding != Rounding::LargestRemainder => {
+            Some(format!("{step}: {} members more than asked for: {why}", total - report.asked))
+        }
+        _ => None,
+    }
+}
+
 /// Proportional and equal shares, in whole numbers only.
-fn simple(step: &str, wave: &Wave, strata: &[Stratum], asked: u64) -> Result<allocate::Allocation> {
+fn simple(run: &Run<'_>, step: &str, wave: &Wave, strata: &[Stratum], asked: u64) -> Result<allocate::Allocation> {
     let sizes: Vec<u64> = strata.iter().map(|s| s.eligible).collect();
     let request = Request {
         sample: asked,
@@ -64,7 +84,30 @@ fn simple(step: &str, wave: &Wave, strata: &[Stratum], asked: u64) -> Result<all
             AfterBounds::Keep => allocate::AfterBounds::Keep,
         },
     };
-    allocate::allocate(&request).map_err(|e| contract(step, &e))
+    let rounding = rounding(run, step, wave)?;
+    allocate::allocate_rounded(&request, rounding).map_err(|e| contract(step, &e))
+}
+
+/// How fractions become people; chance is a function of the panel's seed or key and the wave's name.
+fn rounding(run: &Run<'_>, step: &str, wave: &Wave) -> Result<allocate::Rounding> {
+    Ok(match wave.allocate.rounding {
+        Rounding::LargestRemainder => allocate::Rounding::LargestRemainder,
+        Rounding::Nearest => allocate::Rounding::Nearest,
+        Rounding::Floor => allocate::Rounding::Floor,
+        Rounding::Ceiling => allocate::Rounding::Ceiling,
+        Rounding::Random => {
+            let pipeline = run.compiled.pipeline();
+            let Some(panel) = &pipeline.panel else { return Ok(allocate::Rounding::LargestRemainder) };
+            let reference = match &panel.numbers {
+                Numbers::Seed(seed) => format!("seed:{seed}"),
+                Numbers::Env(name) => format!("env:{}", name.value),
+            };
+            let of = panel.numbers_of.as_ref().unwrap_or(&pipeline.name);
+            let key = run.planned(step, key_bytes(&reference))?;
+            let stream = format!("{}/rounding", of.value);
+            allocate::Rounding::Random(run.planned(step, permanent_random_number(&key, &stream, &wave.name.value))?)
+        }
+    })
 }
 
 /// Every other rule, and budgets.

@@ -154,7 +154,7 @@ fn tolerance(target: &Target, sample: u64) -> u64 {
 }
 
 /// What to do about a clash: the quotas that could be filled.
-fn nearest(margins: &[Margin], clash: &Clash) -> String {
+pub(super) fn nearest(margins: &[Margin], clash: &Clash) -> String {
     let mut changes = vec![];
     for (margin, nearest) in margins.iter().zip(&clash.nearest) {
         for (level, n) in margin.levels.iter().zip(nearest).filter(|(l, n)| l.target != **n) {
@@ -165,7 +165,7 @@ fn nearest(margins: &[Margin], clash: &Clash) -> String {
 }
 
 /// What the report says of each quota.
-fn filled(margins: &[Margin], cells: &[Cell], rows: &[u64]) -> Vec<QuotaReport> {
+pub(super) fn filled(margins: &[Margin], cells: &[Cell], rows: &[u64]) -> Vec<QuotaReport> {
     let mut out = vec![];
     for (at, margin) in margins.iter().enumerate() {
         for (code, level) in margin.levels.iter().enumerate() {

@@ -5,9 +5,11 @@ use crate::error::{Error, Result};
 use crate::report::{CapReport, WeightReport};
 use crate::run::Run;
 use crate::solve::{float, integer, scalar};
+use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use std::collections::{BTreeMap, BTreeSet};
 use strata_models::calibrate::Limits;
+use strata_models::exact::Sum;
 use strata_models::rake::{self, Cell, Level, Margin, NotConverged, Options, Raked, Totals};
 use strata_models::weights::Excess;
 use strata_plan::Factors;
@@ -52,29 +54,17 @@ pub(crate) async fn population(run: &mut Run<'_>, step: &str, wave: &Wave, weigh
 /// Weights the drawn people of a wave; gives what the report says of it.
 pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weights: &Weights) -> Result<WeightReport> {
     let Population { levels, margins } = population(run, step, wave, weights).await?;
-    let capped = weights.cap.is_some();
-    // A cap is on the weight of a row: rows of different design weights are cells of their own.
-    let plan = if capped { run.compiled.design_weights(wave) } else { run.compiled.cells(wave) };
+    let (m, capped) = (weights.rake.len(), weights.cap.is_some());
+    // Drawn by size, everybody has a weight of their own; else the few weights of each cell say what it sums up to as well.
+    let by_size = wave.further.draw.size.is_some() && !capped;
+    let plan = if by_size { run.compiled.cells(wave) } else { run.compiled.design_weights(wave) };
     let plan = run.planned(step, plan)?;
     let found = run.collect(step, plan).await?;
-    let m = weights.rake.len();
-    let (mut cells, mut keys) = (vec![], vec![]);
-    for batch in &found {
-        for row in 0..batch.num_rows() {
-            let mut key = values(batch, m, row)?;
-            let codes = key.iter().zip(&levels).map(|(v, l)| l.iter().position(|x| x == v).map(|i| i as u32)).collect();
-            let (rows, weight) = match capped {
-                true => {
-                    key.push(scalar(batch, m, row)?);
-                    let rows = integer(std::slice::from_ref(batch), m + 1, row) as u64;
-                    (rows, float(batch, m, row) * rows as f64)
-                }
-                false => (integer(std::slice::from_ref(batch), m, row) as u64, float(batch, m + 1, row)),
-            };
-            cells.push(Cell { codes, weight, rows });
-            keys.push(key);
-        }
-    }
+    let Sample { mut cells, keys, distinct } = match (capped, by_size) {
+        (true, _) => by_weight(&found, &levels)?,
+        (false, true) => by_cell(&found, &levels)?,
+        (false, false) => of_weights(&found, &levels)?,
+    };
     let present = (0..m).map(|j| cells.iter().filter_map(|c| c.codes[j]).collect()).collect::<Vec<BTreeSet<u32>>>();
     let Joined { margins, codes, said: joined } = joined(weights, &margins, &present);
     for cell in &mut cells {
@@ -95,7 +85,8 @@ pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weig
     };
     let diagnostics = match capped {
         true => rake::weight_diagnostics(cells.iter().zip(&raked.factors).map(|(c, f)| (c.weight / c.rows as f64 * f, c.rows))),
-        false => sample_weights(run, step, wave, &keys, &raked.factors).await?,
+        false if by_size => sample_weights(run, step, wave, &keys, &raked.factors).await?,
+        false => rake::weight_diagnostics(distinct.iter().map(|(cell, base, rows)| (base * raked.factors[*cell], *rows))),
     };
     let factors = keys.into_iter().zip(&raked.factors).map(|(cell, factor)| Factors { cell, factor: *factor }).collect();
     run.solved.factors.insert(wave.name.value.clone(), factors);
@@ -119,6 +110,72 @@ pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weig
         dropped: raked.dropped.iter().map(|d| format!("{} = {} ({} in the population)", d.margin, d.level, d.target)).collect(),
         joined,
     })
+}
+
+/// A sample as raking takes it.
+struct Sample {
+    cells: Vec<Cell>,
+    /// What its rows have in common.
+    keys: Vec<Vec<ScalarValue>>,
+    /// Of each weight in a cell: the cell, the weight, and its rows; none where the weights are looked up afterwards.
+    distinct: Vec<(usize, f64, u64)>,
+}
+
+fn codes(key: &[ScalarValue], levels: &[Vec<ScalarValue>]) -> Vec<Option<u32>> {
+    key.iter().zip(levels).map(|(v, l)| l.iter().position(|x| x == v).map(|i| i as u32)).collect()
+}
+
+/// From sums of cells.
+fn by_cell(found: &[RecordBatch], levels: &[Vec<ScalarValue>]) -> Result<Sample> {
+    let (m, mut out) = (levels.len(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
+    for batch in found {
+        for row in 0..batch.num_rows() {
+            let key = values(batch, m, row)?;
+            let rows = integer(std::slice::from_ref(batch), m, row) as u64;
+            out.cells.push(Cell { codes: codes(&key, levels), weight: float(batch, m + 1, row), rows });
+            out.keys.push(key);
+        }
+    }
+    Ok(out)
+}
+
+/// From weights in cells. A cap is on the weight of a row: rows of different weights are cells of their own.
+fn by_weight(found: &[RecordBatch], levels: &[Vec<ScalarValue>]) -> Result<Sample> {
+    let (m, mut out) = (levels.len(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
+    for batch in found {
+        for row in 0..batch.num_rows() {
+            let mut key = values(batch, m, row)?;
+            let codes = codes(&key, levels);
+            key.push(scalar(batch, m, row)?);
+            let rows = integer(std::slice::from_ref(batch), m + 1, row) as u64;
+            out.cells.push(Cell { codes, weight: float(batch, m, row) * rows as f64, rows });
+            out.keys.push(key);
+        }
+    }
+    Ok(out)
+}
+
+/// From weights in cells, which stand in order: what each cell sums up to, exactly.
+fn of_weights(found: &[RecordBatch], levels: &[Vec<ScalarValue>]) -> Result<Sample> {
+    let (m, mut out) = (levels.len(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
+    let mut sum = Sum::new();
+    for batch in found {
+        for row in 0..batch.num_rows() {
+            let key = values(batch, m, row)?;
+            let (base, rows) = (float(batch, m, row), integer(std::slice::from_ref(batch), m + 1, row) as u64);
+            if out.keys.last() != Some(&key) {
+                sum = Sum::new();
+                out.cells.push(Cell { codes: codes(&key, levels), weight: 0.0, rows: 0 });
+                out.keys.push(key);
+            }
+            sum.add_product(base, rows as f64);
+            out.distinct.push((out.cells.len() - 1, base, rows));
+            if let Some(cell) = out.cells.last_mut() {
+                (cell.weight, cell.rows) = (sum.value(), cell.rows + rows);
+            }
+        }
+    }
+    Ok(out)
 }
 
 /// Margins of which levels were joined.
@@ -238,6 +295,12 @@ pub(crate) fn options(weights: &Weights) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+    use arrow::datatypes::Float64Type;
+    use datafusion::execution::FunctionRegistry;
+    use datafusion::logical_expr::{LogicalPlan, ident};
+    use std::sync::Arc;
+    use strata_plan::weighing;
 
     #[test]
     fn a_level_that_nobody_has_is_joined_with_its_neighbour() {
@@ -269,5 +332,118 @@ mod tests {
         assert_eq!((some.margins[0].clone(), some.said.len()), (margins[0].clone(), 1));
         let none = joined(&weights("absent: error"), &margins, &present);
         assert_eq!((none.margins.as_slice(), none.said.len()), (margins.as_slice(), 0));
+    }
+
+    /// Rows of a sample in memory: four margins of 6, 2, 9 and 5 levels, as codes or as text, and a weight of `distinct` possible ones.
+    fn frame(rows: u64, text: bool, distinct: u64) -> Vec<RecordBatch> {
+        let mut n = 20_261_122_u64;
+        let mut below = |m: u64| {
+            n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (n >> 33) % m
+        };
+        let mut out = vec![];
+        for start in (0..rows).step_by(8192) {
+            let mut columns: Vec<Vec<u64>> = vec![vec![]; 4];
+            let mut base = vec![];
+            for _ in start..rows.min(start + 8192) {
+                let age = below(6).min(below(6));
+                let levels = [age, below(2).max(u64::from(age == 0)), below(9).min(below(9)), below(5).max(below(5))];
+                columns.iter_mut().zip(levels).for_each(|(c, level)| c.push(level));
+                base.push(0.5 + below(distinct) as f64 / distinct as f64);
+            }
+            let array = |(name, codes): (&&str, &Vec<u64>)| -> ArrayRef {
+                match text {
+                    true => Arc::new(StringArray::from_iter_values(codes.iter().map(|c| format!("{name}{c}")))),
+                    false => Arc::new(Int64Array::from_iter_values(codes.iter().map(|c| *c as i64))),
+                }
+            };
+            let mut arrays: Vec<(&str, ArrayRef)> = MARGINS.iter().zip(&columns).map(|(m, c)| (*m, array((m, c)))).collect();
+            arrays.push((strata_plan::PanelColumns::DESIGN_WEIGHT, Arc::new(Float64Array::from(base))));
+            out.push(RecordBatch::try_from_iter(arrays).unwrap());
+        }
+        out
+    }
+
+    const MARGINS: [&str; 4] = ["age", "sex", "region", "segment"];
+
+    /// Processor time of this process so far, in hundredths of a second (Linux: user and system).
+    fn processor() -> f64 {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let fields: Vec<f64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().filter_map(|f| f.parse().ok()).collect();
+        // After the name and the state: the 14th and 15th of all.
+        fields.get(10).zip(fields.get(11)).map_or(0.0, |(user, system)| user + system)
+    }
+
+    /// Cells, factors and the weight of every row from rows in memory, as a wave has them; the greatest relative miss of a margin.
+    async fn weighed(context: &datafusion::prelude::SessionContext, frame: Vec<RecordBatch>, by_size: bool) -> f64 {
+        let margins: Vec<String> = MARGINS.map(str::to_owned).to_vec();
+        let (base, rows) = (ident(strata_plan::PanelColumns::DESIGN_WEIGHT), context.read_batches(frame).unwrap());
+        let run = async |plan: LogicalPlan| context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+        let sample = rows.logical_plan().clone();
+        let from = processor();
+        let sum = context.udaf("exact_sum").unwrap().call(vec![base.clone()]);
+        let cells = match by_size {
+            true => weighing::summed(sample.clone(), &margins, sum),
+            false => weighing::distinct(sample.clone(), &margins, base.clone()),
+        };
+        let found = run(cells.unwrap()).await;
+        let mut levels: Vec<Vec<ScalarValue>> = vec![vec![]; 4];
+        for batch in &found {
+            for row in 0..batch.num_rows() {
+                for (known, value) in levels.iter_mut().zip(values(batch, 4, row).unwrap()) {
+                    if !known.contains(&value) {
+                        known.push(value);
+                    }
+                }
+            }
+        }
+        let sample_of = if by_size { by_cell(&found, &levels) } else { of_weights(&found, &levels) }.unwrap();
+        let everybody = 1e6;
+        let level = |l: &ScalarValue, of: usize| Level { name: text(l), target: Some(everybody / of as f64) };
+        let targets: Vec<Margin> = MARGINS
+            .iter()
+            .zip(&levels)
+            .map(|(m, of)| Margin { name: (*m).to_owned(), levels: of.iter().map(|l| level(l, of.len())).collect() })
+            .collect();
+        let raked = rake::rake(&targets, &sample_of.cells, &Options::default()).unwrap();
+        let factors: Vec<Factors> = sample_of
+            .keys
+            .iter()
+            .zip(&raked.factors)
+            .map(|(cell, factor)| Factors { cell: cell.clone(), factor: *factor })
+            .collect();
+        let plan = weighing::multiplied(sample, &margins, base, false, &factors).unwrap();
+        let weighed = run(plan).await;
+        println!("cells, factors, weights of rows: {:.2} processor seconds", (processor() - from) / 100.0);
+        let mut sums: BTreeMap<(usize, String), f64> = BTreeMap::new();
+        for batch in &weighed {
+            let weights = batch.column_by_name(strata_plan::PanelColumns::WEIGHT).unwrap().as_primitive::<Float64Type>().clone();
+            for row in 0..batch.num_rows() {
+                for m in 0..4 {
+                    *sums.entry((m, text(&scalar(batch, m, row).unwrap()))).or_default() += weights.value(row);
+                }
+            }
+        }
+        let miss = |((m, _), sum): (&(usize, String), &f64)| (sum / (everybody / levels[*m].len() as f64) - 1.0).abs();
+        sums.iter().map(miss).fold(0.0, f64::max)
+    }
+
+    /// With `STRATA_RAKING_ROWS` it says what weighing so many rows in memory takes; few rows show that the weights are right.
+    #[test]
+    fn rows_in_memory_have_weights_that_meet_the_margins() {
+        let rows = std::env::var_os("STRATA_RAKING_ROWS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(20_000);
+        let context = strata_runtime::session(&strata_runtime::Limits::default()).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        for (text, by_size) in [(false, false), (false, true), (true, false), (true, true)] {
+            // Drawn by size everybody has a weight of their own.
+            let frame = frame(rows, text, if by_size { 1 << 30 } else { 5 });
+            println!(
+                "{rows} rows, {}, weights {}",
+                if text { "text" } else { "codes" },
+                if by_size { "by size" } else { "by stratum" }
+            );
+            let miss = runtime.block_on(weighed(&context, frame, by_size));
+            assert!(miss < 2e-6, "text {text}, by size {by_size}: {miss}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::flow::{Line, Network, Way};
 use super::groups::check_k;
 use crate::lp::{Column, Outcome, Program, minimise};
 use crate::{Error, Result};
@@ -66,14 +67,14 @@ pub type Untold = Vec<(usize, usize)>;
 const SPARE_WORK_MAX: usize = 2_000_000;
 
 /// Cost of hiding a margin and the total, where a cell costs 1 to 2.
-const MARGIN_COST: f64 = 100.0;
-const TOTAL_COST: f64 = 10_000.0;
+const MARGIN_COST: u64 = 100;
+const TOTAL_COST: u64 = 10_000;
 
 /// Hides every cell and margin with 1 to k − 1 people, and others so that of each of them the published numbers leave at
 /// least k + 1 counts possible, k or more among them. Cells with 0 are shown and never hidden for others; margins and the
 /// total are hidden only where cells do not do. Small cells first, the largest of them first, each with the cheapest cycle
-/// of other cells (a linear program), then cells that turn out not to be needed are shown again. Deterministic; for tables
-/// up to some thousand cells.
+/// of other cells (a flow), then cells that turn out not to be needed are shown again. Deterministic; for tables up to some
+/// thousand cells.
 ///
 /// Errors: `Parameter` if k is 0; `Shape`; `TooManyRows`.
 ///
@@ -83,7 +84,8 @@ pub fn suppress(table: &Table, k: u64) -> Result<Suppressed> {
 }
 
 /// The same, and of the sum of each of `untold` as well the published numbers leave k + 1 possible: what another table tells together with it.
-/// Sums of 0 are left as they are, as counts of 0 are. Of a large table more may be hidden than need be.
+/// Sums of 0 are left as they are, as counts of 0 are. Where such a sum is of neither one row nor one column of a large table, more may be
+/// hidden than need be.
 ///
 /// Errors: as [`suppress`]; `Shape` for a place outside the table.
 pub fn suppress_also(table: &Table, k: u64, untold: &[Untold]) -> Result<Suppressed> {
@@ -104,7 +106,7 @@ pub fn suppress_also(table: &Table, k: u64, untold: &[Untold]) -> Result<Suppres
     let mut status = vec![Status::Published; grid.counts.len()];
     primary.iter().for_each(|&at| status[at] = Status::Primary);
     primary.sort_by_key(|&at| (std::cmp::Reverse(grid.counts[at]), at));
-    let targets: Vec<Vec<usize>> = primary.iter().map(|&at| vec![at]).chain(sums).collect();
+    let targets: Vec<Target> = primary.iter().map(|&at| vec![at]).chain(sums).map(|of| grid.target(of)).collect();
     for target in &targets {
         for hidden in grid.cheapest_cycle(target, &status, k)? {
             if status[hidden] == Status::Published {
@@ -112,23 +114,19 @@ pub fn suppress_also(table: &Table, k: u64, untold: &[Untold]) -> Result<Suppres
             }
         }
     }
-    let mut spare: Vec<usize> = (0..status.len()).filter(|&at| status[at] == Status::Complementary).collect();
-    spare.sort_by(|&a, &b| grid.cost(b).total_cmp(&grid.cost(a)).then(grid.counts[b].cmp(&grid.counts[a])).then(a.cmp(&b)));
-    if !untold.is_empty() && spare.len() * targets.len() * status.len() > SPARE_WORK_MAX {
-        spare.clear();
-    }
-    for at in spare {
-        status[at] = Status::Published;
-        if grid.intervals(&status, &targets, k)?.is_none() {
-            status[at] = Status::Complementary;
+    grid.show_again(&mut status, &targets, k)?;
+    let mut intervals = vec![];
+    for target in &targets {
+        let (least, most) = grid.width(&status, target, u64::MAX)?.range;
+        // INVARIANT: each cycle lets its cell rise by k, and hiding more only lets more happen.
+        if most - least < k as f64 - 1e-6 {
+            return Err(Error::Stuck { what: "suppression", steps: targets.len() });
+        }
+        if let [place] = target.places[..] {
+            intervals.push(Interval { row: place / (grid.columns + 1), column: place % (grid.columns + 1), least, most });
         }
     }
-    let places = primary.len();
-    primary.sort_unstable();
-    let sums = targets.into_iter().skip(places);
-    let targets: Vec<Vec<usize>> = primary.iter().map(|&at| vec![at]).chain(sums).collect();
-    // INVARIANT: each cycle lets its cell rise by k, and hiding more only lets more happen.
-    let intervals = grid.intervals(&status, &targets, k)?.ok_or(Error::Stuck { what: "suppression", steps: targets.len() })?;
+    intervals.sort_by_key(|of| (of.row, of.column));
     let at = |row: usize, column: usize| status[grid.place(row, column)];
     let (rows, columns) = (table.rows, table.columns);
     Ok(Suppressed {
@@ -140,11 +138,27 @@ pub fn suppress_also(table: &Table, k: u64, untold: &[Untold]) -> Result<Suppres
     })
 }
 
+/// Counts whose sum must not be told.
+struct Target {
+    places: Vec<usize>,
+    /// None where they are neither of one row nor of one column: a linear program is solved.
+    line: Option<Line>,
+}
+
+/// How far a target can be guessed.
+struct Width {
+    /// The least and the greatest sum of what is hidden of it.
+    range: (f64, f64),
+    /// What it takes to get there; none where that is not known.
+    places: Option<Vec<usize>>,
+}
+
 /// The table with its margins as a last row and a last column.
 struct Grid {
     rows: usize,
     columns: usize,
     counts: Vec<u64>,
+    network: Network,
 }
 
 impl Grid {
@@ -154,15 +168,23 @@ impl Grid {
             return Err(Error::Shape { what: "counts of a table", found: table.counts.len(), wanted: (rows * columns).max(1) });
         }
         table.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count)).ok_or(Error::TooManyRows)?;
-        let mut grid = Grid { rows, columns, counts: vec![0; (rows + 1) * (columns + 1)] };
+        let mut counts = vec![0; (rows + 1) * (columns + 1)];
         for (cell, &count) in table.counts.iter().enumerate() {
             let (row, column) = (cell / columns, cell % columns);
-            for place in [(row, column), (row, columns), (rows, column), (rows, columns)] {
-                let place = grid.place(place.0, place.1);
-                grid.counts[place] += count;
+            for (row, column) in [(row, column), (row, columns), (rows, column), (rows, columns)] {
+                counts[row * (columns + 1) + column] += count;
             }
         }
-        Ok(grid)
+        let network = Network::new(rows, columns, &counts);
+        Ok(Grid { rows, columns, counts, network })
+    }
+
+    fn target(&self, places: Vec<usize>) -> Target {
+        Target { line: self.network.line(&places), places }
+    }
+
+    fn total(&self) -> u64 {
+        self.counts[self.counts.len() - 1]
     }
 
     fn place(&self, row: usize, column: usize) -> usize {
@@ -191,46 +213,91 @@ impl Grid {
         [(row, sign(column == self.columns)), (self.rows + 1 + column, sign(row == self.rows))]
     }
 
-    fn cost(&self, place: usize) -> f64 {
+    /// Cost of hiding a person of a place, times the total.
+    fn cost(&self, place: usize) -> i128 {
         let (row, column) = (place / (self.columns + 1), place % (self.columns + 1));
-        let total = self.counts[self.counts.len() - 1].max(1) as f64;
+        let total = i128::from(self.total().max(1));
         match (row == self.rows, column == self.columns) {
-            (true, true) => TOTAL_COST,
-            (false, false) => 1.0 + self.counts[place] as f64 / total,
-            _ => MARGIN_COST,
+            (true, true) => i128::from(TOTAL_COST) * total,
+            (false, false) => total + i128::from(self.counts[place]),
+            _ => i128::from(MARGIN_COST) * total,
         }
     }
 
     /// The places that must be hidden so that the sum of the counts of `target` can rise by k: those of the cheapest change of counts
     /// that keeps all sums, hidden places free of charge.
-    fn cheapest_cycle(&self, target: &[usize], status: &[Status], k: u64) -> Result<Vec<usize>> {
-        let own = match target {
-            [one] => Some(*one),
-            _ => None,
+    fn cheapest_cycle(&self, target: &Target, status: &[Status], k: u64) -> Result<Vec<usize>> {
+        let Some(line) = &target.line else { return self.cheapest_program(&target.places, status, k) };
+        let cost = |at: usize| if status[at] == Status::Published { self.cost(at) } else { 0 };
+        let costs: Vec<i128> = (0..status.len()).map(cost).collect();
+        // A cell, its margins and the total can always rise together.
+        self.network.cheapest(line, &costs, k).ok_or(Error::Stuck { what: "a cycle of cells to hide", steps: 1 })
+    }
+
+    /// Shows what need not be hidden for others after all, the most expensive first.
+    fn show_again(&self, status: &mut [Status], targets: &[Target], k: u64) -> Result<()> {
+        let mut spare: Vec<usize> = (0..status.len()).filter(|&at| status[at] == Status::Complementary).collect();
+        spare.sort_by_key(|&at| (std::cmp::Reverse((self.cost(at), self.counts[at])), at));
+        let programs = targets.iter().filter(|target| target.line.is_none()).count();
+        if spare.len() * programs * status.len() > SPARE_WORK_MAX {
+            return Ok(());
+        }
+        let widths = targets.iter().map(|target| self.width(status, target, k)).collect::<Result<Vec<_>>>()?;
+        let mut taken: Vec<Option<Vec<usize>>> = widths.into_iter().map(|of| of.places).collect();
+        for at in spare {
+            status[at] = Status::Published;
+            let mut found = vec![];
+            // What a target's change does not touch it does not need.
+            for (t, target) in targets.iter().enumerate().filter(|(t, _)| taken[*t].as_ref().is_none_or(|of| of.contains(&at))) {
+                let of = self.width(status, target, k)?;
+                if of.range.1 - of.range.0 < k as f64 - 1e-6 {
+                    status[at] = Status::Complementary;
+                    break;
+                }
+                found.push((t, of.places));
+            }
+            if status[at] == Status::Published {
+                found.into_iter().for_each(|(t, places)| taken[t] = places);
+            }
+        }
+        Ok(())
+    }
+
+    /// How far the hidden counts of `target` can be guessed; no further than `enough` counts apart is looked.
+    fn width(&self, status: &[Status], target: &Target, enough: u64) -> Result<Width> {
+        let Some(line) = &target.line else {
+            let range = (self.extreme(status, &target.places, 1.0)?, self.extreme(status, &target.places, -1.0)?);
+            return Ok(Width { range, places: None });
         };
+        let is_free = |at: usize| status[at] != Status::Published;
+        // Counts that nothing bounds are cut at twice the total and some.
+        let bound = 2 * u128::from(self.total()) + 1_000_000;
+        let up = self.network.reach(line, &is_free, bound, (Way::Up, enough));
+        let down = self.network.reach(line, &is_free, bound, (Way::Down, enough.saturating_sub(up.by)));
+        let own: u128 = target.places.iter().filter(|at| is_free(**at)).map(|at| u128::from(self.counts[*at])).sum();
+        let range = ((own - u128::from(down.by)) as f64, (own + u128::from(up.by)) as f64);
+        Ok(Width { range, places: Some(up.places.into_iter().chain(down.places).collect()) })
+    }
+
+    /// The places of a cheapest change for counts of more than one row and column.
+    fn cheapest_program(&self, target: &[usize], status: &[Status], k: u64) -> Result<Vec<usize>> {
+        let scale = self.total().max(1) as f64;
         let mut columns = Vec::new();
         let mut of = Vec::new();
         for at in (0..self.counts.len()).filter(|&at| self.counts[at] > 0) {
-            let cost = if status[at] == Status::Published { self.cost(at) } else { 0.0 };
+            let cost = if status[at] == Status::Published { self.cost(at) as f64 / scale } else { 0.0 };
             for sign in [1.0, -1.0] {
-                let most = if sign > 0.0 { f64::INFINITY } else { self.counts[at] as f64 };
-                let (lower, upper) = match (own == Some(at), sign > 0.0) {
-                    (true, true) => (k as f64, k as f64),
-                    (true, false) => (0.0, 0.0),
-                    _ => (0.0, most),
-                };
+                let upper = if sign > 0.0 { f64::INFINITY } else { self.counts[at] as f64 };
                 let mut entries = self.sums(at).map(|(row, entry)| (row, sign * entry)).to_vec();
-                if own.is_none() && target.contains(&at) {
+                if target.contains(&at) {
                     entries.push((self.rows + self.columns + 2, sign));
                 }
-                columns.push(Column { cost, lower, upper, entries });
+                columns.push(Column { cost, lower: 0.0, upper, entries });
                 of.push(at);
             }
         }
         let mut sums = vec![0.0; self.rows + self.columns + 2];
-        if own.is_none() {
-            sums.push(k as f64);
-        }
+        sums.push(k as f64);
         let Outcome::Optimal { values, .. } = minimise(&Program { rows: sums, columns })? else {
             // A cell, its margins and the total can always rise together.
             return Err(Error::Stuck { what: "a cycle of cells to hide", steps: 1 });
@@ -238,26 +305,10 @@ impl Grid {
         Ok(of.into_iter().zip(values).filter(|(_, value)| *value > 1e-6).map(|(at, _)| at).collect())
     }
 
-    /// What is left to guess of each target of one place; none if a target is left fewer than k wide.
-    fn intervals(&self, status: &[Status], targets: &[Vec<usize>], k: u64) -> Result<Option<Vec<Interval>>> {
-        let mut intervals = Vec::with_capacity(targets.len());
-        for target in targets {
-            let (most, least) = (self.extreme(status, target, -1.0)?, self.extreme(status, target, 1.0)?);
-            if most - least < k as f64 - 1e-6 {
-                return Ok(None);
-            }
-            if let [place] = target[..] {
-                let (row, column) = (place / (self.columns + 1), place % (self.columns + 1));
-                intervals.push(Interval { row, column, least, most });
-            }
-        }
-        Ok(Some(intervals))
-    }
-
     /// The least (sign 1) or greatest (sign −1) sum of the hidden counts of `target` that fits what is published. Counts that nothing
     /// bounds are cut at twice the total and some.
     fn extreme(&self, status: &[Status], target: &[usize], sign: f64) -> Result<f64> {
-        let bound = 2.0 * self.counts[self.counts.len() - 1] as f64 + 1e6;
+        let bound = 2.0 * self.total() as f64 + 1e6;
         let mut sums = vec![0.0; self.rows + self.columns + 2];
         let mut columns = Vec::new();
         let mut own = vec![];
@@ -364,6 +415,15 @@ mod tests {
     }
 
     #[test]
+    fn sums_of_more_than_one_row_and_column_are_hidden_as_well() -> Result<()> {
+        let whole = table(2, 3, &[40, 50, 60, 70, 80, 90]);
+        let found = suppress_also(&whole, 10, &[vec![(0, 0), (1, 1)]])?;
+        let hidden = |at: usize| found.cells[at] != Status::Published;
+        assert!(hidden(0) || hidden(4), "{}", letters(&found.cells));
+        Ok(())
+    }
+
+    #[test]
     fn bad_tables_are_refused() {
         assert!(matches!(suppress(&table(2, 2, &[1, 2, 3]), 10), Err(Error::Shape { .. })));
         assert!(matches!(suppress(&table(0, 2, &[]), 10), Err(Error::Shape { .. })));
@@ -423,6 +483,36 @@ mod tests {
                     values.dedup();
                     prop_assert!(values.len() as u64 > k && values.last() >= Some(&k), "{counts:?} {found:?} {values:?}");
                 }
+            }
+        }
+
+        /// Flows find the room that linear programs find, and changes that let as much happen.
+        #[test]
+        fn flows_are_as_good_as_programs(
+            counts in prop::collection::vec(0u64..30, 12), shown in prop::collection::vec(any::<bool>(), 20), at in 0usize..20,
+            pair in any::<bool>(),
+        ) {
+            let grid = Grid::new(&table(3, 4, &counts))?;
+            let mut places = vec![at];
+            if pair && at % 5 < 3 {
+                places.push(at + 1);
+            }
+            places.retain(|at| grid.counts[*at] > 0);
+            prop_assume!(!places.is_empty());
+            let status = |at: usize| if shown[at] || grid.counts[at] == 0 { Status::Published } else { Status::Complementary };
+            let status: Vec<Status> = (0..20).map(status).collect();
+            let target = grid.target(places.clone());
+            prop_assert!(target.line.is_some());
+            let width = grid.width(&status, &target, u64::MAX)?;
+            prop_assert_eq!(width.range, (grid.extreme(&status, &places, 1.0)?, grid.extreme(&status, &places, -1.0)?));
+            let enough = grid.width(&status, &target, 7)?.range;
+            prop_assert_eq!(enough.1 - enough.0 >= 7.0, width.range.1 - width.range.0 >= 7.0);
+            // Once hidden, either change lets the target rise.
+            for found in [grid.cheapest_cycle(&target, &status, 7)?, grid.cheapest_program(&places, &status, 7)?] {
+                let mut status = status.clone();
+                found.iter().for_each(|at| status[*at] = Status::Complementary);
+                let own = places.iter().filter(|at| status[**at] != Status::Published).map(|at| grid.counts[*at] as f64).sum::<f64>();
+                prop_assert!(grid.extreme(&status, &places, -1.0)? >= own + 7.0 - 1e-6);
             }
         }
 

@@ -6,13 +6,13 @@ use crate::Compiled;
 use crate::exports::{PSEUDONYM, pseudonymised};
 use crate::expr::Grain;
 use crate::scope::Scope;
-use crate::solved::Solved;
+use crate::solved::{Factors, Solved};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, cast, ident, lit};
 use strata_spec::pipeline::wave::Reserve;
-use strata_spec::pipeline::{Output, Wave};
+use strata_spec::pipeline::{Output, Wave, Weights};
 
 impl Compiled<'_> {
     /// Population of a margin: its level, then `rows`, in order.
@@ -34,24 +34,15 @@ impl Compiled<'_> {
     pub fn cells(&self, wave: &Wave) -> Result<LogicalPlan> {
         let sample = self.asked(wave)?;
         let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
-        let by: Vec<Expr> = weights.rake.iter().map(|m| ident(&m.value)).collect();
         let sum = self.planner.names.aggregate("exact_sum")?;
-        let aggregates = [count(lit(1i64)).alias("rows"), sum.call(vec![base_weight(wave)]).alias("base")];
-        let sort: Vec<_> = by.iter().map(|b| b.clone().sort(true, false)).collect();
-        LogicalPlanBuilder::from(sample).aggregate(by, aggregates)?.sort(sort)?.build()
+        summed(sample, &names(weights), sum.call(vec![base_weight(wave)]))
     }
 
     /// Distinct design weights within each cell: the cell's columns, the design weight, `rows`.
     pub fn design_weights(&self, wave: &Wave) -> Result<LogicalPlan> {
         let sample = self.asked(wave)?;
         let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
-        let mut by: Vec<Expr> = weights.rake.iter().map(|m| ident(&m.value)).collect();
-        let base = base_weight(wave).alias("#base");
-        let columns: Vec<Expr> = by.iter().cloned().chain([base]).collect();
-        by.push(ident("#base"));
-        let sort: Vec<_> = by.iter().map(|b| b.clone().sort(true, false)).collect();
-        let counted = LogicalPlanBuilder::from(sample).project(columns)?.aggregate(by, [count(lit(1i64)).alias("rows")])?;
-        counted.sort(sort)?.build()
+        distinct(sample, &names(weights), base_weight(wave))
     }
 
     /// The people of a wave who are asked at once: without its reserve.
@@ -130,33 +121,67 @@ impl Compiled<'_> {
         let sample = self.sample(wave)?;
         let Some(weights) = &wave.weights else { return Ok(sample) };
         let Some(factors) = solved.factors.get(&wave.name.value) else { return plan_err!("the wave is not weighted yet") };
-        let schema = sample.schema().as_ref().clone();
-        let names: Vec<String> = (0..weights.rake.len()).map(|i| format!("#c{i}")).collect();
-        let mut fields: Vec<Field> = weights
-            .rake
-            .iter()
-            .zip(&names)
-            .map(|(m, n)| Ok(Field::new(n, schema.field_with_unqualified_name(&m.value)?.data_type().clone(), true)))
-            .collect::<Result<_>>()?;
-        let by_weight = weights.cap.is_some();
-        if by_weight {
-            fields.push(Field::new("#base", DataType::Float64, true));
-        }
-        fields.push(Field::new("#factor", DataType::Float64, true));
-        let rows = factors.iter().map(|f| {
-            let mut row = f.cell.clone();
-            row.push(ScalarValue::Float64(Some(f.factor)));
-            row
-        });
-        let table = values(fields, rows.collect())?;
-        let mut on: Vec<Expr> = weights.rake.iter().zip(&names).map(|(m, n)| ident(&m.value).eq(ident(n))).collect();
-        if by_weight {
-            on.push(base_weight(wave).eq(ident("#base")));
-        }
-        let mut out: Vec<Expr> = schema.iter().map(Expr::from).collect();
-        out.push((base_weight(wave) * ident("#factor")).alias(PanelColumns::WEIGHT));
-        LogicalPlanBuilder::from(sample).join_on(table, JoinType::Left, on)?.project(out)?.build()
+        multiplied(sample, &names(weights), base_weight(wave), weights.cap.is_some(), factors)
     }
+}
+
+fn names(weights: &Weights) -> Vec<String> {
+    weights.rake.iter().map(|m| m.value.clone()).collect()
+}
+
+fn ascending(by: &[Expr]) -> Vec<SortExpr> {
+    by.iter().map(|b| b.clone().sort(true, false)).collect()
+}
+
+/// Cells of a sample: the columns of its margins, `rows`, and `base`, what `sum` sums up; in order.
+pub fn summed(sample: LogicalPlan, margins: &[String], sum: Expr) -> Result<LogicalPlan> {
+    let by: Vec<Expr> = margins.iter().map(ident).collect();
+    let (sort, aggregates) = (ascending(&by), [count(lit(1i64)).alias("rows"), sum.alias("base")]);
+    LogicalPlanBuilder::from(sample).aggregate(by, aggregates)?.sort(sort)?.build()
+}
+
+/// Distinct weights within each cell of a sample: the columns of its margins, `#base`, and `rows`; in order.
+pub fn distinct(sample: LogicalPlan, margins: &[String], base: Expr) -> Result<LogicalPlan> {
+    let mut by: Vec<Expr> = margins.iter().map(ident).collect();
+    let columns: Vec<Expr> = by.iter().cloned().chain([base.alias("#base")]).collect();
+    by.push(ident("#base"));
+    let sort = ascending(&by);
+    let counted = LogicalPlanBuilder::from(sample).project(columns)?.aggregate(by, [count(lit(1i64)).alias("rows")])?;
+    counted.sort(sort)?.build()
+}
+
+/// A sample with `weight`, the weight `base` times the factor of the row's cell; where `by_weight`, a cell is of rows of one weight.
+pub fn multiplied(
+    sample: LogicalPlan,
+    margins: &[String],
+    base: Expr,
+    by_weight: bool,
+    factors: &[Factors],
+) -> Result<LogicalPlan> {
+    let schema = sample.schema().as_ref().clone();
+    let names: Vec<String> = (0..margins.len()).map(|i| format!("#c{i}")).collect();
+    let mut fields: Vec<Field> = margins
+        .iter()
+        .zip(&names)
+        .map(|(m, n)| Ok(Field::new(n, schema.field_with_unqualified_name(m)?.data_type().clone(), true)))
+        .collect::<Result<_>>()?;
+    if by_weight {
+        fields.push(Field::new("#base", DataType::Float64, true));
+    }
+    fields.push(Field::new("#factor", DataType::Float64, true));
+    let rows = factors.iter().map(|f| {
+        let mut row = f.cell.clone();
+        row.push(ScalarValue::Float64(Some(f.factor)));
+        row
+    });
+    let table = values(fields, rows.collect())?;
+    let mut on: Vec<Expr> = margins.iter().zip(&names).map(|(m, n)| ident(m).eq(ident(n))).collect();
+    if by_weight {
+        on.push(base.clone().eq(ident("#base")));
+    }
+    let mut out: Vec<Expr> = schema.iter().map(Expr::from).collect();
+    out.push((base * ident("#factor")).alias(PanelColumns::WEIGHT));
+    LogicalPlanBuilder::from(sample).join_on(table, JoinType::Left, on)?.project(out)?.build()
 }
 
 /// What raking starts from: the design weight; 1 where quotas were filled, whose probabilities are not known. Null in a reserve.

@@ -1,6 +1,6 @@
 //! `panel:`. Never draws.
 
-use super::{Form, Shape, at_least, key, word, words};
+use super::{Form, Shape, at_least, key, word};
 
 const TRIM: &str = "write `cap: 5`: no weight is more than so many times the median";
 
@@ -78,7 +78,11 @@ pub(crate) static WAVE: Shape = Shape::new(
     &[
         key("sample", Form::Either(&[at_least(1), Form::Share]), "How many: `4000` or `2%`."),
         key("sample_of", word(&["all", "members"]), "What a percentage is of."),
-        key("strata", Form::Either(&[Form::Names, Form::Labelled(&STRATUM)]), "Attributes and segmentations, crossed."),
+        key(
+            "strata",
+            Form::Either(&[Form::Names, Form::Labelled(&STRATUM)]),
+            "Attributes and segmentations, crossed; `{region: {min: 50}, gender: equal}` says of each how its levels share the sample.",
+        ),
         key("allocate", Form::Map(&ALLOCATE), "How the sample is divided among strata."),
         key("draw", Form::Map(&DRAW), "How people are drawn; the least permanent random numbers of each stratum if absent."),
         key("order", Form::Sql, "Who is drawn first, in place of the permanent random number; ties by key."),
@@ -146,12 +150,8 @@ pub(crate) static ALLOCATE: Shape = Shape::new(
         key("rows", Form::Labelled(&at_least(0)), "Of `fixed`: how many of each stratum, such as `{\"active, north\": 20}`."),
         key(
             "rounding",
-            words(
-                &["largest_remainder"],
-                &["nearest", "floor", "ceiling", "random"],
-                "write `rounding: largest_remainder`, or leave it out",
-            ),
-            "How fractions become people.",
+            word(&["largest_remainder", "nearest", "floor", "ceiling", "random"]),
+            "How fractions become people: `largest_remainder` and `random` (by the seed) keep the total, the others do not.",
         ),
         key("min", at_least(0), "At least so many in a stratum, or all of it."),
         key("max", at_least(1), "At most so many in a stratum."),

@@ -4,7 +4,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::language::panel as language;
-use crate::pipeline::{AfterBounds, Allocate, AllocateBy, AllocateRule, Design, Draw};
+use crate::pipeline::{AfterBounds, Allocate, AllocateBy, AllocateRule, Design, Draw, Rounding};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::text::{Name, Span};
@@ -23,11 +23,14 @@ pub(crate) fn allocate(node: &Node, problems: &mut Problems) -> Option<Allocate>
         ("fixed", AllocateRule::Fixed),
     ];
     let rule = f.word("by", &rules).unwrap_or_default();
-    let roundings = ["largest_remainder", "nearest", "floor", "ceiling", "random"].map(|w| (w, w != "largest_remainder"));
-    let mut planned = Vec::new();
-    if f.word("rounding", &roundings) == Some(true) {
-        planned.extend(f.name("rounding"));
-    }
+    let roundings = [
+        ("largest_remainder", Rounding::LargestRemainder),
+        ("nearest", Rounding::Nearest),
+        ("floor", Rounding::Floor),
+        ("ceiling", Rounding::Ceiling),
+        ("random", Rounding::Random),
+    ];
+    let rounding = f.word("rounding", &roundings).unwrap_or_default();
     let rows = f.take("rows").map(|n| rows(n, f.p)).unwrap_or_default();
     let by = AllocateBy {
         rule,
@@ -45,13 +48,13 @@ pub(crate) fn allocate(node: &Node, problems: &mut Problems) -> Option<Allocate>
         let span: Span = f.key_span("max");
         read::bad_value(codes::BAD_NUMBER, span, "`max` is less than `min`".to_owned(), "raise `max` or lower `min`", f.p);
     }
-    fits(&mut f, rule, after_bounds);
+    fits(&mut f, rule, after_bounds, rounding);
     f.finish();
-    Some(Allocate { by, min, max, planned, after_bounds })
+    Some(Allocate { by, min, max, rounding, after_bounds })
 }
 
 /// What a rule needs is there, and what it does not use is not.
-fn fits(f: &mut Fields, rule: AllocateRule, after_bounds: AfterBounds) {
+fn fits(f: &mut Fields, rule: AllocateRule, after_bounds: AfterBounds, rounding: Rounding) {
     let measured = matches!(rule, AllocateRule::Neyman | AllocateRule::Optimal | AllocateRule::Bankier);
     let word = match rule {
         AllocateRule::Neyman => "neyman",
@@ -87,9 +90,13 @@ fn fits(f: &mut Fields, rule: AllocateRule, after_bounds: AfterBounds) {
         }
     }
     let integers = matches!(rule, AllocateRule::Proportional | AllocateRule::Equal) && !f.has("budget");
-    if after_bounds == AfterBounds::Keep && !integers {
-        let span = f.key_span("after_bounds");
-        let message = format!("`after_bounds: keep` does not go with `by: {word}`");
+    let only = [
+        (after_bounds == AfterBounds::Keep, "after_bounds", "after_bounds: keep"),
+        (rounding != Rounding::LargestRemainder, "rounding", "rounding"),
+    ];
+    for (_, key, what) in only.into_iter().filter(|(said, ..)| *said && !integers) {
+        let span = f.key_span(key);
+        let message = format!("`{what}` does not go with `by: {word}`");
         let help = "leave it out: the total stays exact, or write `by: proportional` without a budget";
         f.p.add(Diagnostic::error(codes::CHOOSE_ONE, span, message).help(help));
     }

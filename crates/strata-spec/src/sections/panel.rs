@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::language::panel as language;
 use crate::pipeline::wave::{Further, StratumRule};
-use crate::pipeline::{AfterBounds, Allocate, AllocateBy, Entity, Numbers, Panel, Sample, SampleOf, Wave};
+use crate::pipeline::{AfterBounds, Allocate, AllocateBy, Entity, Numbers, Panel, Rounding, Sample, SampleOf, Wave};
 use crate::problems::{Problems, shown};
 use crate::read;
 use crate::sections::{allocate, rule, segment, waves, weights};
@@ -121,8 +121,13 @@ fn wave(name: &Name, node: &Node, problems: &mut Problems) -> Option<Wave> {
     f.finish();
     let sample = asked.unwrap_or(Located::new(Sample::Count(1), name.span));
     let by = AllocateBy::default();
-    let allocate =
-        allocate.unwrap_or(Allocate { by, min: 0, max: None, planned: Vec::new(), after_bounds: AfterBounds::Rebalance });
+    let allocate = allocate.unwrap_or(Allocate {
+        by,
+        min: 0,
+        max: None,
+        rounding: Rounding::default(),
+        after_bounds: AfterBounds::Rebalance,
+    });
     Some(Wave { name: name.clone(), sample, sample_of, strata, allocate, order, weights, further })
 }
 
@@ -170,10 +175,6 @@ pub(crate) fn parts_per_million(percent: &str) -> Option<u64> {
 fn strata(node: &Node, problems: &mut Problems) -> (Vec<Name>, Vec<StratumRule>) {
     if !matches!(node.value, Value::Map(_)) {
         return (read::names(node, "`strata`", problems), Vec::new());
-    }
-    let what = "an allocation for each of the `strata`";
-    if problems.not_yet(node.span, what, "list the names, `strata: [lifecycle, region]`, and use `allocate`") {
-        return (Vec::new(), Vec::new());
     }
     let entries = read::entries(node, "`strata`", problems);
     let each = entries.iter().map(|e| waves::stratum(&e.key, &e.value, problems)).collect();

@@ -82,6 +82,12 @@ pub(crate) fn together(f: &mut Fields, further: &Further) {
             "remove one of them",
         ),
         (
+            f.has("allocate") && !further.strata.is_empty(),
+            "allocate",
+            "each of the `strata` says how it is allocated: `allocate` is not used",
+            "remove it, or list the names: `strata: [lifecycle, region]`",
+        ),
+        (
             f.has("quotas") && !plain,
             "draw",
             "quotas are filled by the least numbers: `draw: {by: …}` is not used",
@@ -220,6 +226,10 @@ fn shares(node: &Node, what: &str, problems: &mut Problems) -> Option<StratumSha
         for entry in entries {
             let value = whole(entry, problems);
             if entry.key.value == "min" { bounds.0 = value } else { bounds.1 = value }
+        }
+        if bounds.0.zip(bounds.1).is_some_and(|(min, max)| max < min) {
+            let message = format!("{what} has a `max` less than its `min`");
+            read::bad_value(codes::BAD_NUMBER, node.span, message, "raise `max` or lower `min`", problems);
         }
         return Some(StratumShare::Bounds { min: bounds.0, max: bounds.1 });
     }
