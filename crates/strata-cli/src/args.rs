@@ -24,6 +24,9 @@ pub(crate) enum Verb {
         /// Folder to make.
         #[arg(default_value = "strata-quickstart")]
         dir: PathBuf,
+        /// How many customers the retailer has.
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+        customers: u32,
         /// Runs the pipeline as well, and prints where its tables are.
         #[arg(long)]
         run: bool,

@@ -24,7 +24,7 @@ pub(crate) async fn run(args: Args) -> u8 {
         return USAGE;
     }
     match args.verb {
-        Verb::Init { dir, run } => init(&dir, run, threads).await,
+        Verb::Init { dir, customers, run } => init(&dir, customers, run, threads).await,
         Verb::Check { given, output } => check::check(&given, output).await,
         Verb::Test { pipeline, only } => unit_tests::run(&pipeline.given, only.as_deref(), pipeline.output).await,
         Verb::Sql { pipeline, node } => look::sql(&pipeline.given, &node, pipeline.output).await,
@@ -32,9 +32,7 @@ pub(crate) async fn run(args: Args) -> u8 {
             look::preview(&pipeline.given, &node, rows, show_personal, pipeline.output).await
         }
         Verb::Diff { pipeline, keys } => diff::run(&pipeline.given, keys, pipeline.output).await,
-        Verb::Draw { pipeline, replay: Some(manifest), .. } => {
-            panel::replay(&pipeline.given, &manifest, pipeline.output).await
-        }
+        Verb::Draw { pipeline, replay: Some(manifest), .. } => panel::replay(&pipeline.given, &manifest, pipeline.output).await,
         Verb::Draw { pipeline, wave, what_if, .. } => {
             panel::draw(&pipeline.given, wave.as_deref(), &what_if, pipeline.output).await
         }
@@ -276,8 +274,8 @@ async fn outputs(pipeline: &Pipeline) -> u8 {
     }
 }
 
-async fn init(dir: &std::path::Path, and_run: bool, threads: usize) -> u8 {
-    if let Err(message) = init::make(dir) {
+async fn init(dir: &std::path::Path, customers: u32, and_run: bool, threads: usize) -> u8 {
+    if let Err(message) = init::make(dir, customers) {
         render::line(&format!("error: {message}"));
         return USAGE;
     }

@@ -25,8 +25,7 @@ pub(crate) fn distributed(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
         }
         let required = node.input_distribution_requirements();
         let children: Vec<Arc<dyn ExecutionPlan>> = node.children().into_iter().cloned().collect();
-        let whole: Vec<bool> =
-            required.per_child_distributions().map(|d| matches!(d, Distribution::SinglePartition)).collect();
+        let whole: Vec<bool> = required.per_child_distributions().map(|d| matches!(d, Distribution::SinglePartition)).collect();
         if whole.len() != children.len() || !whole.contains(&true) {
             return Ok(Transformed::no(node));
         }
@@ -38,7 +37,9 @@ pub(crate) fn distributed(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
 }
 
 fn is_cut(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>() || plan.children().is_empty() && !plan.is::<DataSourceExec>()
+    plan.is::<CoalescePartitionsExec>()
+        || plan.is::<SortPreservingMergeExec>()
+        || plan.children().is_empty() && !plan.is::<DataSourceExec>()
 }
 
 fn alone(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {

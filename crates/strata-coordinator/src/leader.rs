@@ -243,7 +243,10 @@ impl Work {
         let attempt = self.run.attempt + 1;
         let steps = self.hub.store.steps(&self.run.run_id).await?.len() as u32;
         if attempt > BEGUN_MAX * (steps + 1) {
-            let message = format!("it was begun {} times and stopped each time without an end: see the coordinator's log", self.run.attempt);
+            let message = format!(
+                "it was begun {} times and stopped each time without an end: see the coordinator's log",
+                self.run.attempt
+            );
             let outcome = Outcome { class: Some(OutcomeClass::Internal), exit_code: 70, message, retryable: false };
             return self.hub.store.append(&self.fence, &self.run.run_id, ending(RunState::Failed, outcome, None)).await.map(drop);
         }
@@ -305,7 +308,11 @@ impl Work {
     ) -> strata_store::Result<(RunState, Outcome, Option<RunReport>)> {
         let mut options = body.load_options(self.run.created_at);
         let pins = self.hub.store.steps(&self.run.run_id).await?.into_iter().find(|s| s.step == PINS);
-        options.pins = pins.as_ref().and_then(|s| pins_from_json(&s.artifact).ok());
+        options.pins = pins.as_ref().and_then(|s| {
+            // Steps that are kept are of the files they read: where those are others now, they are done again.
+            let lost = |e: RunError| tracing::warn!(run = %self.run.run_id, "the pinned files cannot be read ({e}): sources are pinned anew");
+            pins_from_json(&s.artifact).map_err(lost).ok()
+        });
         let loaded = strata_engine::load::load_text(body.source(), &options).await;
         if options.pins.is_none()
             && strata_engine::load::verdict(&loaded.diagnostics).is_ok()
@@ -325,9 +332,11 @@ impl Work {
             return Err(e);
         }
         Ok(match result {
-            Ok(()) => {
-                (RunState::Succeeded, Outcome { class: None, exit_code: 0, message: String::new(), retryable: false }, Some(report))
-            }
+            Ok(()) => (
+                RunState::Succeeded,
+                Outcome { class: None, exit_code: 0, message: String::new(), retryable: false },
+                Some(report),
+            ),
             Err(e) => (RunState::Failed, outcome_of(&e, &loaded), Some(report)),
         })
     }

@@ -43,7 +43,9 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It may not listen like that.
-    #[error("`{address}` can be reached from other machines, and there are no {missing}\n  help: give `--tls-ca`, `--tls-cert`, `--tls-key` and `--tokens`, or listen on 127.0.0.1")]
+    #[error(
+        "`{address}` can be reached from other machines, and there are no {missing}\n  help: give `--tls-ca`, `--tls-cert`, `--tls-key` and `--tokens`, or listen on 127.0.0.1"
+    )]
     Open {
         /// Where.
         address: SocketAddr,

@@ -127,9 +127,7 @@ async fn remote(place: &Place, with_clock: bool) -> Found {
                 "give these credentials the right to list, read, write and delete here"
             }
             object_store::Error::NotFound { .. } => "make the bucket, or give another",
-            _ => {
-                "look at the credentials, the region and AWS_ENDPOINT_URL; a run must list, read, write and delete here"
-            }
+            _ => "look at the credentials, the region and AWS_ENDPOINT_URL; a run must list, read, write and delete here",
         };
         (format!("cannot be {what}: {e}"), help.to_owned())
     };

@@ -6,7 +6,7 @@ use crate::progress::Event;
 use crate::report::OutputReport;
 use crate::run::Run;
 use crate::{guard, panel};
-use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteSpec};
+use strata_operators::write::{Formulas, WriteFormat, WritePurpose, WriteSpec};
 use strata_publish::{Base, Manifest, stored_schema};
 use strata_spec::pipeline;
 
@@ -34,7 +34,7 @@ impl Run<'_> {
                 pipeline::WriteFormat::Xlsx => WriteFormat::Xlsx,
             },
             attempt: format!("a{}", self.report.attempt),
-            compression: WriteCompression::Zstd,
+            purpose: WritePurpose::Publish,
             bounds: self.compiled.bounds(&output),
             formulas: if output.export.keeps_formulas { Formulas::Keep } else { Formulas::Escape },
         };

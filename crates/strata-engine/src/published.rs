@@ -32,7 +32,9 @@ pub(crate) fn table(folder: &Place, manifest: &Manifest) -> Result<PinnedTable, 
     let format = match manifest.files.first().and_then(|f| f.path.rsplit_once('.')).map(|(_, extension)| extension) {
         None | Some("parquet") => PinnedFormat::Parquet,
         Some("csv") => PinnedFormat::OwnCsv,
-        Some(other) => return Err(format!("`{folder}` was written as .{other}, which is not read back: only parquet, delta and csv are")),
+        Some(other) => {
+            return Err(format!("`{folder}` was written as .{other}, which is not read back: only parquet, delta and csv are"));
+        }
     };
     Ok(PinnedTable {
         store: folder.store_url.clone(),

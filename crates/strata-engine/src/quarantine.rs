@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::outputs::OutputTable;
 use crate::report::OutputReport;
 use crate::run::Run;
-use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteSpec};
+use strata_operators::write::{Formulas, WriteFormat, WritePurpose, WriteSpec};
 use strata_publish::{Manifest, stored_schema};
 
 impl Run<'_> {
@@ -28,7 +28,7 @@ impl Run<'_> {
             folder: table.place.url(&below),
             format: WriteFormat::Parquet,
             attempt: format!("a{}", self.report.attempt),
-            compression: WriteCompression::Zstd,
+            purpose: WritePurpose::Publish,
             bounds: vec![],
             formulas: Formulas::Keep,
         };

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
 use object_store::ObjectStoreExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
-use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteSpec};
+use strata_operators::write::{Formulas, WriteFormat, WritePurpose, WriteSpec};
 use strata_publish::{CONTENT_DEFINITION, ContentHash, Manifest, stored_schema};
 use strata_runtime::store::{self, Place};
 use strata_spec::pipeline::{Output, Rows};
@@ -99,7 +99,7 @@ pub(crate) async fn replay(run: &mut Run<'_>, then: &PublishedDraw) -> Result<Re
         folder: run.work_url("replay"),
         format: WriteFormat::Parquet,
         attempt: "a1".to_owned(),
-        compression: WriteCompression::Lz4,
+        purpose: WritePurpose::Publish,
         bounds: vec![],
         formulas: Formulas::Keep,
     };

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{Files, KeptSteps};
+use crate::guard::Counted;
 use crate::guard::earlier::{self, Earlier};
 use crate::identity::{self, Identity, MadeBy};
 use crate::journal::Journal;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use strata_operators::pinned::{PinnedFormat, PinnedTable};
-use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteNode, WriteSpec};
+use strata_operators::write::{Formulas, WriteFormat, WriteNode, WritePurpose, WriteSpec};
 use strata_plan::{Compiled, Solved};
 use strata_publish::{Base, Manifest, Receipt, stored_schema};
 use strata_runtime::clock::{self, Stopwatch};
@@ -93,6 +94,8 @@ pub(crate) struct Run<'a> {
     pub(crate) vars: &'a [(String, String)],
     /// Counts that earlier waves published, where outputs are held against them.
     pub(crate) before: Vec<Earlier>,
+    /// Counts of this run's waves that outputs are cut from.
+    pub(crate) counted: Counted,
     /// Whether checks are asked: a look at a part of the pipeline asks none.
     pub(crate) asks: bool,
 }
@@ -195,6 +198,7 @@ impl<'a> Run<'a> {
             written: vec![],
             vars,
             before: vec![],
+            counted: Counted::default(),
             asks: true,
         }
     }
@@ -440,7 +444,7 @@ impl Run<'_> {
             folder: self.work.url(&folder),
             format: WriteFormat::Parquet,
             attempt: format!("a{}", self.report.attempt),
-            compression: WriteCompression::Lz4,
+            purpose: WritePurpose::Work,
             bounds: vec![],
             formulas: Formulas::Keep,
         };

@@ -74,6 +74,7 @@ impl Runner for InProcessRunner {
         let plan = state.create_physical_plan(&plan).await?;
         let plan = if self.round_trip { self.crossed_physical(plan, &task)? } else { plan };
         tracing::debug!(plan = %datafusion::physical_plan::displayable(plan.as_ref()).indent(false), "physical plan");
+        let plan = strata_operators::spread::in_one_process(plan)?;
         let rows = execute_stream(Arc::clone(&plan), task)?;
         Ok(Running { rows, meter: Arc::new(PlanMeter(plan)) })
     }

@@ -223,7 +223,12 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 let input = first()?;
                 let of = |all: &[Vec<u8>]| {
                     let parse = |bytes: &Vec<u8>| {
-                        parse_physical_expr(&PhysicalExprNode::decode(bytes.as_slice()).map_err(wire)?, ctx, &input.schema(), self)
+                        parse_physical_expr(
+                            &PhysicalExprNode::decode(bytes.as_slice()).map_err(wire)?,
+                            ctx,
+                            &input.schema(),
+                            self,
+                        )
                     };
                     all.iter().map(parse).collect::<Result<Vec<_>>>()
                 };

@@ -2,14 +2,17 @@
 //! is grouped by the key is grouped in cache. Never lets two buckets share a key.
 
 use crate::bucket::BucketTables;
-use crate::gather::Gather;
+use crate::gather::{Gather, gathered};
+use crate::grouped::with_quicker;
 use crate::keys;
+use crate::late::Late;
 use crate::packed;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
@@ -24,7 +27,7 @@ use datafusion::physical_plan::{
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{OnceCell, Semaphore};
 
 /// How an input reaches the buckets.
@@ -121,6 +124,15 @@ pub struct CogroupExec {
     metrics: ExecutionPlanMetricsSet,
     turns: Arc<Semaphore>,
     shared: Arc<Vec<OnceCell<RecordBatch>>>,
+    /// The program as it runs where no memory budget is set.
+    quicker: OnceLock<Plans>,
+}
+
+/// The program's plans, ready to run.
+#[derive(Debug, Clone)]
+struct Plans {
+    stages: Vec<Stage<Arc<dyn ExecutionPlan>>>,
+    result: Arc<dyn ExecutionPlan>,
 }
 
 impl UserDefinedLogicalNodeCore for CogroupNode {
@@ -188,7 +200,22 @@ impl CogroupExec {
             metrics: ExecutionPlanMetricsSet::new(),
             turns: Arc::new(Semaphore::new(crate::turns())),
             shared: Arc::new(shared),
+            quicker: OnceLock::new(),
         })
+    }
+
+    /// The program as it runs in this process: aggregates that cannot spill take the place of those that can where no budget is set.
+    fn plans(&self, pool: &dyn MemoryPool) -> Result<Plans> {
+        let bounded = matches!(pool.memory_limit(), MemoryLimit::Finite(_));
+        match self.quicker.get().filter(|_| !bounded) {
+            Some(plans) => Ok(plans.clone()),
+            None if bounded => Ok(Plans { stages: self.stages.clone(), result: Arc::clone(&self.result) }),
+            None => {
+                let stages = self.stages.iter().map(|s| Ok(Stage { plan: with_quicker(&s.plan)?, ..s.clone() }));
+                let plans = Plans { stages: stages.collect::<Result<_>>()?, result: with_quicker(&self.result)? };
+                Ok(self.quicker.get_or_init(|| plans).clone())
+            }
+        }
     }
 
     /// Names and keys of the inputs.
@@ -278,16 +305,15 @@ impl ExecutionPlan for CogroupExec {
         let mut gathers = vec![];
         for (i, input) in self.inputs.iter().enumerate() {
             if self.named[i].key.is_some() {
-                let stream = input.execute(partition, Arc::clone(&context))?;
-                let gather = Gather::new("cogroup", input.schema(), partition, &self.metrics, Arc::clone(&context));
-                gathers.push((i, gather.take_all(stream)));
+                let late = Late::of(input, partition)?;
+                let gather = gathered("cogroup", late.gathered(), partition, &self.metrics, &context)?;
+                gathers.push(((i, late), gather));
             }
         }
         let program = Program {
             inputs: self.inputs.clone(),
             named: self.named.clone(),
-            stages: self.stages.clone(),
-            result: Arc::clone(&self.result),
+            plans: self.plans(context.memory_pool().as_ref())?,
             shared: Arc::clone(&self.shared),
             context: Arc::clone(&context),
         };
@@ -295,11 +321,11 @@ impl ExecutionPlan for CogroupExec {
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let busy = MetricBuilder::new(&self.metrics).subset_time("program_time", partition);
         let stream = stream::once(async move {
-            let (names, futures): (Vec<usize>, Vec<_>) = gathers.into_iter().unzip();
+            let (inputs, futures): (Vec<(usize, Late)>, Vec<_>) = gathers.into_iter().unzip();
             let gathered = try_join_all(futures).await?;
             let Ok(turn) = turns.acquire_many_owned(share).await else { return internal_err!("the cogroup was closed") };
             let timer = busy.timer();
-            let batches = program.run(names.into_iter().zip(gathered).collect()).await?;
+            let batches = program.run(inputs.into_iter().zip(gathered).collect()).await?;
             timer.done();
             // The turn is given back when the last row has been taken: were it before, the rows of all buckets would wait for whoever writes them.
             Ok::<_, DataFusionError>(stream::iter(batches).map(move |batch| {
@@ -316,27 +342,27 @@ impl ExecutionPlan for CogroupExec {
 struct Program {
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     named: Vec<CogroupInput>,
-    stages: Vec<Stage<Arc<dyn ExecutionPlan>>>,
-    result: Arc<dyn ExecutionPlan>,
+    plans: Plans,
     shared: Arc<Vec<OnceCell<RecordBatch>>>,
     context: Arc<TaskContext>,
 }
 
 impl Program {
-    async fn run(&self, gathered: Vec<(usize, Gather)>) -> Result<Vec<RecordBatch>> {
+    async fn run(&self, gathered: Vec<((usize, Late), Gather)>) -> Result<Vec<RecordBatch>> {
         let tables = Arc::new(BucketTables::default());
         let mut held = vec![];
-        for (i, gather) in gathered {
+        for ((i, late), gather) in gathered {
             let loaded = gather.load().await?;
-            check_unique(&self.named[i].name, &self.named[i].unique, &loaded.batch)?;
-            tables.insert(&self.named[i].name, loaded.batch);
+            let batch = late.done(loaded.batch)?;
+            check_unique(&self.named[i].name, &self.named[i].unique, &batch)?;
+            tables.insert(&self.named[i].name, batch);
             held.push(loaded._reservation);
         }
         for (i, named) in self.named.iter().enumerate().filter(|(_, n)| n.key.is_none()) {
             tables.insert(&named.name, self.shared_input(i).await?);
         }
         let context = self.bucket_context(&tables);
-        for stage in &self.stages {
+        for stage in &self.plans.stages {
             let batches = run_plan(&stage.plan, &context).await?;
             let rows = concat_batches(&stage.plan.schema(), &batches)?;
             check_unique(&stage.name, &stage.unique, &rows)?;
@@ -344,7 +370,7 @@ impl Program {
         }
         // A column that is handed on as it is would be a slice of the whole bucket, kept and counted as that in every batch.
         let own = |batch: RecordBatch| RecordBatch::try_new(batch.schema(), batch.columns().iter().map(packed::own).collect());
-        run_plan(&self.result, &context).await?.into_iter().map(|batch| Ok(own(batch)?)).collect()
+        run_plan(&self.plans.result, &context).await?.into_iter().map(|batch| Ok(own(batch)?)).collect()
     }
 
     async fn shared_input(&self, i: usize) -> Result<RecordBatch> {

@@ -1,7 +1,7 @@
 //! Removes repeated rows of a key, one bucket at a time, and says how many it removed and why. Never keeps one of several copies that
 //! disagree: those keys are quarantined whole.
 
-use crate::gather::Gather;
+use crate::gather::gathered;
 use crate::keys;
 use crate::screen::Emit;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
@@ -184,6 +184,16 @@ impl DedupExec {
         &self.spec
     }
 
+    /// What is done to the rows of one bucket, counted by this operator.
+    pub(crate) fn filter(&self, partition: usize) -> Result<Filter> {
+        let counts = Counts {
+            deduplicated: MetricBuilder::new(&self.metrics).counter(ROWS_DEDUPLICATED, partition),
+            quarantined: MetricBuilder::new(&self.metrics).counter(ROWS_QUARANTINED, partition),
+            kept: MetricBuilder::new(&self.metrics).counter(ROWS_KEPT, partition),
+        };
+        Ok(Filter { rule: Rule::new(&self.schema(), &self.spec)?, counts })
+    }
+
     /// The columns that rows are spread by, as expressions over the input.
     pub fn spread_exprs(&self) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
         let schema = self.input.schema();
@@ -246,25 +256,32 @@ impl ExecutionPlan for DedupExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, Arc::clone(&context))?;
-        let gather = Gather::new("duplicate filter", self.schema(), partition, &self.metrics, Arc::clone(&context));
-        let rule = Rule::new(&self.schema(), &self.spec)?;
-        let counts = Counts {
-            deduplicated: MetricBuilder::new(&self.metrics).counter(ROWS_DEDUPLICATED, partition),
-            quarantined: MetricBuilder::new(&self.metrics).counter(ROWS_QUARANTINED, partition),
-            kept: MetricBuilder::new(&self.metrics).counter(ROWS_KEPT, partition),
-        };
+        let gather = gathered("duplicate filter", &self.input, partition, &self.metrics, &context)?;
+        let filter = self.filter(partition)?;
         let turns = Arc::clone(&self.turns);
         let stream = stream::once(async move {
-            let gather = gather.take_all(input).await?;
+            let gather = gather.await?;
             let Ok(turn) = turns.acquire_owned().await else { return internal_err!("the duplicate filter was closed") };
             let loaded = gather.load().await?;
-            let batch = rule.apply(loaded.batch, &counts)?;
+            let batch = filter.apply(loaded.batch)?;
             drop(turn);
             // In one piece: whoever gathers it next need not put it together again.
             Ok(batch)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+    }
+}
+
+/// What is done to the rows of one bucket.
+pub(crate) struct Filter {
+    rule: Rule,
+    counts: Counts,
+}
+
+impl Filter {
+    /// The rows that stay; what becomes of the others is counted.
+    pub(crate) fn apply(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        self.rule.apply(batch, &self.counts)
     }
 }
 

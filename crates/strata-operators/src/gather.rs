@@ -1,6 +1,7 @@
 //! Holds the rows of one bucket until the bucket is complete, on disk where memory is short. Never reorders and never loses a row.
 
 use crate::packed::{Packed, unpacked};
+use crate::spread::SpreadExec;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -8,8 +9,9 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use datafusion::execution::spill_file::SpillFile;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
-use datafusion::physical_plan::{SendableRecordBatchStream, SpillManager};
-use futures::StreamExt;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, SpillManager};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,21 @@ async fn granted(pool: &dyn MemoryPool, reservation: &MemoryReservation, bytes: 
         asked = if now < before { 0 } else { asked + 1 };
         before = now;
     }
+}
+
+/// The rows of one partition of `plan`; `name` is the operator named in memory errors.
+pub(crate) fn gathered(
+    name: &'static str,
+    plan: &Arc<dyn ExecutionPlan>,
+    partition: usize,
+    metrics: &ExecutionPlanMetricsSet,
+    context: &Arc<TaskContext>,
+) -> Result<BoxFuture<'static, Result<Gather>>> {
+    if let Some(spread) = plan.downcast_ref::<SpreadExec>() {
+        return Ok(spread.gathered(partition, context)?.boxed());
+    }
+    let stream = plan.execute(partition, Arc::clone(context))?;
+    Ok(Gather::new(name, plan.schema(), partition, metrics, Arc::clone(context)).take_all(stream).boxed())
 }
 
 /// Rows gathered so far.
@@ -88,20 +105,19 @@ impl Gather {
     }
 
     /// Takes every batch of `input`.
-    pub(crate) async fn take_all(mut self, mut input: SendableRecordBatchStream) -> Result<Self> {
+    async fn take_all(mut self, mut input: SendableRecordBatchStream) -> Result<Self> {
         while let Some(batch) = input.next().await {
-            self.push(batch?)?;
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                self.push(Packed::of(&batch))?;
+            }
         }
         Ok(self)
     }
 
-    fn push(&mut self, batch: RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
-        self.whole_bytes += Packed::whole_bytes(&batch);
-        let piece = Packed::of(&batch);
-        drop(batch);
+    /// Takes some more rows.
+    pub(crate) fn push(&mut self, piece: Packed) -> Result<()> {
+        self.whole_bytes += piece.whole_bytes();
         let bytes = piece.bytes();
         let full = self.reservation.try_grow(bytes).is_err();
         self.held.push(piece);

@@ -1,7 +1,7 @@
 //! Finds rows that repeat a key: integer keys are packed into one machine word, all others are compared as rows. Never decides which stays.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::cast;
+use arrow::compute::{SortColumn, cast};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, UInt64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::Result;
@@ -28,15 +28,33 @@ pub(crate) fn repeats(key: &[ArrayRef]) -> Result<Vec<(u32, u32)>> {
 
 /// One word a row, different for different keys; `None` where the key is not of integers without nulls, or its range needs more bits.
 fn packed(key: &[ArrayRef]) -> Result<Option<Vec<u64>>> {
-    let mut parts = vec![];
-    for column in key {
-        let Some(integers) = integers(column)? else { return Ok(None) };
-        parts.push(integers);
+    packed_in_order(key.iter().map(|column| (column, false)))
+}
+
+/// One word a row, in the order that rows are to have; `None` as for keys.
+pub(crate) fn ordered(columns: &[SortColumn]) -> Result<Option<Vec<u64>>> {
+    packed_in_order(columns.iter().map(|c| (&c.values, c.options.is_some_and(|o| o.descending))))
+}
+
+/// Whether columns of this type are packed, where no value is null and the range allows.
+pub(crate) fn is_word(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32 => true,
+        t => t.is_integer() && *t != DataType::UInt64,
     }
-    let rows = key.first().map_or(0, |c| c.len());
+}
+
+/// Of columns, each with whether it descends.
+fn packed_in_order<'a>(columns: impl Iterator<Item = (&'a ArrayRef, bool)>) -> Result<Option<Vec<u64>>> {
+    let (mut parts, mut rows) = (vec![], 0);
+    for (column, descends) in columns {
+        let Some(integers) = integers(column)? else { return Ok(None) };
+        rows = integers.len();
+        parts.push((integers, descends));
+    }
     let mut words = vec![0u64; rows];
     let mut bits = 0;
-    for part in &parts {
+    for (part, descends) in &parts {
         let values = part.as_primitive::<Int64Type>().values();
         let (Some(least), Some(greatest)) = (values.iter().min(), values.iter().max()) else { continue };
         let width = u64::BITS - greatest.abs_diff(*least).leading_zeros();
@@ -44,18 +62,15 @@ fn packed(key: &[ArrayRef]) -> Result<Option<Vec<u64>>> {
             return Ok(None);
         }
         // A full word leaves nothing of the parts before it, which then have no bits.
-        words.iter_mut().zip(values).for_each(|(w, v)| *w = w.checked_shl(width).unwrap_or(0) | v.abs_diff(*least));
+        let from = if *descends { *greatest } else { *least };
+        words.iter_mut().zip(values).for_each(|(w, v)| *w = w.checked_shl(width).unwrap_or(0) | v.abs_diff(from));
         bits += width;
     }
     Ok(Some(words))
 }
 
 fn integers(column: &ArrayRef) -> Result<Option<ArrayRef>> {
-    let fits = match column.data_type() {
-        DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32 => true,
-        t => t.is_integer() && *t != DataType::UInt64,
-    };
-    if !fits || column.null_count() > 0 {
+    if !is_word(column.data_type()) || column.null_count() > 0 {
         return Ok(None);
     }
     let column = match column.data_type() {

@@ -6,7 +6,9 @@ pub mod cogroup;
 pub mod dedup;
 pub mod functions;
 mod gather;
+mod grouped;
 mod keys;
+mod late;
 pub mod lookup;
 mod messages;
 pub mod numbered;
@@ -16,6 +18,8 @@ pub mod pinned;
 pub mod planner;
 pub mod previous;
 pub mod screen;
+mod sorted;
+pub mod spread;
 pub mod tagged;
 pub mod write;
 

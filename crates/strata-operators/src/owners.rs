@@ -1,7 +1,7 @@
 //! Counts keys that stand under more than one owner, from hashes of both: what shows that all rows of a key meet where rows of an owner meet.
 //! Never says a key has one owner when it has two; by chance of 1 in 2^64 a pair it may say the opposite.
 
-use crate::gather::Gather;
+use crate::gather::gathered;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -32,8 +32,7 @@ pub const OWNER: &str = "owner";
 /// The only column of the output.
 pub const CONFLICTS: &str = "conflicts";
 
-static OUTPUT: LazyLock<SchemaRef> =
-    LazyLock::new(|| Arc::new(Schema::new(vec![Field::new(CONFLICTS, DataType::Int64, false)])));
+static OUTPUT: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(Schema::new(vec![Field::new(CONFLICTS, DataType::Int64, false)])));
 
 /// Logical count; the input has the columns [`KEY`] and [`OWNER`], both `UInt64`. One row a bucket: `conflicts`, the later rows of a key
 /// whose owner is not that of its first row, so 0 where every key has one owner.
@@ -191,11 +190,10 @@ impl ExecutionPlan for OwnersExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, Arc::clone(&context))?;
-        let gather = Gather::new("count of owners", self.input.schema(), partition, &self.metrics, context);
+        let gather = gathered("count of owners", &self.input, partition, &self.metrics, &context)?;
         let turns = Arc::clone(&self.turns);
         let stream = stream::once(async move {
-            let gather = gather.take_all(input).await?;
+            let gather = gather.await?;
             let Ok(_turn) = turns.acquire_owned().await else { return internal_err!("the count of owners was closed") };
             let loaded = gather.load().await?;
             let conflicts: ArrayRef = Arc::new(Int64Array::from(vec![conflicts(&loaded.batch)?]));

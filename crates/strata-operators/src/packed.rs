@@ -1,15 +1,21 @@
 //! A batch held small: a column of whole numbers as distances from its least value in as few bytes as they need, a column of few different words
 //! as numbers of words. What waits for its bucket to be complete is most of what a run holds. Never loses a bit: what is unpacked is what was packed.
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray};
+mod scatter;
+mod unpack;
+
+pub(crate) use scatter::Order;
+pub(crate) use unpack::unpacked;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::array::{MutableArrayData, NullBufferBuilder, make_array};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::NullBuffer;
 use arrow::compute::concat;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    DataType, Date32Type, Decimal128Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
-use datafusion::common::{Result, internal_err};
+use datafusion::common::Result;
 use std::sync::Arc;
 
 /// Batches of fewer rows are held as they are.
@@ -22,6 +28,7 @@ pub(crate) struct Packed {
     rows: usize,
     columns: Vec<Column>,
     bytes: usize,
+    whole_bytes: usize,
 }
 
 enum Column {
@@ -123,51 +130,54 @@ macro_rules! of_numbers {
     };
 }
 
+use of_numbers;
+
 impl Packed {
     /// `batch`, smaller where it can be.
     pub(crate) fn of(batch: &RecordBatch) -> Self {
         let small = batch.num_rows() < ROWS_MIN;
-        let columns: Vec<Column> =
-            batch.columns().iter().map(|c| if small { Column::Whole(own(c)) } else { packed(c) }).collect();
-        let bytes = columns.iter().map(Column::bytes).sum();
-        Self { rows: batch.num_rows(), columns, bytes }
+        let columns: Vec<Column> = batch
+            .columns()
+            .iter()
+            .map(|c| if small { None } else { packed(std::slice::from_ref(c)) }.unwrap_or_else(|| Column::Whole(own(c))))
+            .collect();
+        let bytes = columns.iter().map(|c| c.bytes(1)).sum();
+        Self { rows: batch.num_rows(), columns, bytes, whole_bytes: whole_bytes(batch) }
     }
 
-    /// Bytes that a batch takes when it is not packed; what it is a slice of is not counted.
-    pub(crate) fn whole_bytes(batch: &RecordBatch) -> usize {
-        batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size())).sum()
+    /// Rows that it holds.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Bytes that it holds.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Bytes that its rows take when they are unpacked.
+    pub(crate) fn whole_bytes(&self) -> usize {
+        self.whole_bytes
+    }
 }
 
-/// The rows of all pieces, one after the other, as one batch. Errors: `Internal` if a piece is of another schema.
-pub(crate) fn unpacked(schema: &SchemaRef, mut pieces: Vec<Packed>) -> Result<RecordBatch> {
-    let rows = pieces.iter().map(|p| p.rows).sum();
-    if pieces.iter().any(|p| p.columns.len() != schema.fields().len()) {
-        return internal_err!("a piece of a bucket has other columns");
-    }
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields().iter().rev() {
-        // Each is freed as soon as it is unpacked.
-        let parts: Vec<Column> = pieces.iter_mut().filter_map(|p| p.columns.pop()).collect();
-        columns.push(column(field.data_type(), parts, &pieces, rows)?);
-    }
-    columns.reverse();
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+/// Bytes that a batch takes when it is not packed; what it is a slice of is not counted.
+fn whole_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|c| slice_bytes(c)).sum()
+}
+
+fn slice_bytes(column: &ArrayRef) -> usize {
+    column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
 }
 
 impl Column {
-    fn bytes(&self) -> usize {
+    /// Bytes that it holds, of its words only its part where so many pieces share them.
+    fn bytes(&self, holders: usize) -> usize {
         let of_nulls = |nulls: &Option<NullBuffer>| nulls.as_ref().map_or(0, |n| n.len() / 8);
         match self {
             Self::Whole(array) => array.get_array_memory_size(),
             Self::Numbers { codes, nulls, .. } => of_nulls(nulls) + codes.bytes(),
-            Self::Words { words, codes, nulls } => of_nulls(nulls) + codes.len() + words.get_array_memory_size(),
+            Self::Words { words, codes, nulls } => of_nulls(nulls) + codes.len() + words.get_array_memory_size() / holders.max(1),
         }
     }
 }
@@ -183,12 +193,20 @@ impl Codes {
     }
 }
 
-fn packed(column: &ArrayRef) -> Column {
-    let found = match column.data_type() {
-        DataType::Utf8 => words(column.as_string()),
-        other => of_numbers!(other, T => numbers(column.as_primitive::<T>()), None),
-    };
-    found.unwrap_or_else(|| Column::Whole(own(column)))
+/// The parts of a column, one after the other, as one that is smaller; `None` where it would not be.
+fn packed(parts: &[ArrayRef]) -> Option<Column> {
+    match parts.first()?.data_type() {
+        DataType::Utf8 => words(&parts.iter().map(|p| p.as_string()).collect::<Vec<_>>()),
+        other => of_numbers!(other, T => numbers(&parts.iter().map(|p| p.as_primitive::<T>()).collect::<Vec<_>>()), None),
+    }
+}
+
+/// The parts as one array. Errors: what arrow says of arrays that are too large.
+fn concatenated(parts: &[ArrayRef]) -> Result<ArrayRef> {
+    match parts {
+        [only] => Ok(Arc::clone(only)),
+        _ => Ok(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?),
+    }
 }
 
 /// The column in memory of its own: what arrives from an exchange is a slice of a whole message, which it would keep alive.
@@ -205,25 +223,35 @@ pub(crate) fn own(column: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// Which values are null, in memory of its own; None where none is.
-fn own_nulls(nulls: Option<&NullBuffer>) -> Option<NullBuffer> {
-    let nulls = nulls.filter(|n| n.null_count() > 0)?;
-    let bits = Buffer::from_slice_ref(nulls.inner().sliced().as_slice());
-    Some(NullBuffer::new(BooleanBuffer::new(bits, 0, nulls.len())))
+/// Which values of the parts are null, in memory of its own; None where none is.
+fn own_nulls<A: Array>(parts: &[&A]) -> Option<NullBuffer> {
+    if parts.iter().all(|p| p.null_count() == 0) {
+        return None;
+    }
+    let mut all = NullBufferBuilder::new(parts.iter().map(|p| p.len()).sum());
+    for part in parts {
+        match part.nulls() {
+            Some(nulls) => all.append_buffer(nulls),
+            None => all.append_n_non_nulls(part.len()),
+        }
+    }
+    all.finish()
 }
 
 /// None where the numbers are too far apart.
-fn numbers<T: ArrowPrimitiveType<Native: Number>>(array: &PrimitiveArray<T>) -> Option<Column> {
-    let nulls = own_nulls(array.nulls());
-    let all_fit = array.values().iter().all(|v| v.narrow().is_some());
+fn numbers<T: ArrowPrimitiveType<Native: Number>>(parts: &[&PrimitiveArray<T>]) -> Option<Column> {
+    let nulls = own_nulls(parts);
+    let all = || parts.iter().flat_map(|p| p.values().iter());
+    let all_fit = parts.iter().all(|p| p.values().iter().all(|v| v.narrow().is_some()));
     if !all_fit && nulls.is_none() {
         return None;
     }
-    let mut values: Vec<i64> = array.values().iter().map(|v| v.narrow().unwrap_or(0)).collect();
+    let mut values: Vec<i64> = Vec::with_capacity(parts.iter().map(|p| p.len()).sum());
+    parts.iter().for_each(|p| values.extend(p.values().iter().map(|v| v.narrow().unwrap_or(0))));
     if let Some(nulls) = &nulls {
         // What stands under a null is anything; the first value stands there now, so that it widens nothing.
         let first = nulls.valid_indices().next().map_or(0, |i| values[i]);
-        if !all_fit && nulls.valid_indices().any(|i| array.values()[i].narrow().is_none()) {
+        if !all_fit && all().zip(nulls).any(|(value, valid)| valid && value.narrow().is_none()) {
             return None;
         }
         values.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(value, _)| *value = first);
@@ -278,30 +306,33 @@ fn codes<const STEP: i64>(values: &[i64], base: i64, widest: i64) -> Option<Code
 }
 
 /// None where there are too many different words.
-fn words(array: &StringArray) -> Option<Column> {
-    let nulls = own_nulls(array.nulls());
-    let (offsets, bytes) = (array.value_offsets(), array.value_data());
+fn words(parts: &[&StringArray]) -> Option<Column> {
+    let nulls = own_nulls(parts);
     let mut found: Vec<(Start, &[u8])> = vec![];
-    let (mut codes, mut last): (Vec<u8>, _) = (Vec::with_capacity(array.len()), None);
-    for (row, at) in offsets.windows(2).enumerate() {
-        if nulls.as_ref().is_some_and(|n| n.is_null(row)) {
-            codes.push(0);
-            continue;
-        }
-        let word = &bytes[at[0] as usize..at[1] as usize];
-        let start = Start::of(bytes, at[0] as usize, word.len());
-        let same = |(s, w): &(Start, &[u8])| *s == start && (word.len() <= START || *w == word);
-        // Words often come in runs.
-        let code = match last.filter(|at: &usize| same(&found[*at])).or_else(|| found.iter().position(same)) {
-            Some(code) => code,
-            None if found.len() < WORDS_MAX => {
-                found.push((start, word));
-                found.len() - 1
+    let mut codes: Vec<u8> = Vec::with_capacity(parts.iter().map(|p| p.len()).sum());
+    let mut last: Option<usize> = None;
+    for part in parts {
+        let bytes = part.value_data();
+        for (row, at) in part.value_offsets().windows(2).enumerate() {
+            if part.is_null(row) {
+                codes.push(0);
+                continue;
             }
-            None => return None,
-        };
-        last = Some(code);
-        codes.push(code as u8);
+            let word = &bytes[at[0] as usize..at[1] as usize];
+            let start = Start::of(bytes, at[0] as usize, word.len());
+            let same = |(s, w): &(Start, &[u8])| *s == start && (word.len() <= START || *w == word);
+            // Words often come in runs.
+            let code = match last.filter(|at: &usize| same(&found[*at])).or_else(|| found.iter().position(same)) {
+                Some(code) => code,
+                None if found.len() < WORDS_MAX => {
+                    found.push((start, word));
+                    found.len() - 1
+                }
+                None => return None,
+            };
+            last = Some(code);
+            codes.push(code as u8);
+        }
     }
     let words: Option<Vec<&str>> = found.iter().map(|(_, word)| std::str::from_utf8(word).ok()).collect();
     Some(Column::Words { words: StringArray::from(words?), codes, nulls })
@@ -332,103 +363,6 @@ impl Start {
         };
         Self { length, bytes }
     }
-}
-
-/// One column of all pieces.
-fn column(data_type: &DataType, mut parts: Vec<Column>, pieces: &[Packed], rows: usize) -> Result<ArrayRef> {
-    if let ([Column::Whole(_)], Some(Column::Whole(array))) = (parts.as_slice(), parts.first()) {
-        return Ok(Arc::clone(array));
-    }
-    if parts.iter().all(|p| matches!(p, Column::Whole(_))) && !parts.is_empty() {
-        let arrays: Vec<&dyn Array> =
-            parts.iter().filter_map(|p| if let Column::Whole(a) = p { Some(a.as_ref()) } else { None }).collect();
-        return Ok(concat(&arrays)?);
-    }
-    match data_type {
-        DataType::Utf8 => {
-            let mut arrays: Vec<ArrayRef> = vec![];
-            for part in parts.drain(..) {
-                arrays.push(match part {
-                    Column::Whole(array) => array,
-                    Column::Words { words, codes, nulls } => spelled(&words, &codes, nulls),
-                    Column::Numbers { .. } => return internal_err!("a column of words holds numbers"),
-                });
-            }
-            if arrays.is_empty() {
-                return Ok(arrow::array::new_empty_array(data_type));
-            }
-            let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-            Ok(concat(&arrays)?)
-        }
-        other => of_numbers!(other, T => counted::<T>(other, parts, pieces, rows), match parts.is_empty() {
-            true => Ok(arrow::array::new_empty_array(other)),
-            false => internal_err!("a column of {other} was packed"),
-        }),
-    }
-}
-
-fn counted<T: ArrowPrimitiveType<Native: Number>>(
-    data_type: &DataType,
-    parts: Vec<Column>,
-    pieces: &[Packed],
-    rows: usize,
-) -> Result<ArrayRef> {
-    let mut values: Vec<T::Native> = Vec::with_capacity(rows);
-    let mut nulls = NullBufferBuilder::new(rows);
-    for (part, piece) in parts.into_iter().zip(pieces) {
-        let own = match part {
-            Column::Whole(array) => {
-                values.extend_from_slice(array.as_primitive::<T>().values());
-                array.nulls().cloned()
-            }
-            Column::Numbers { base, step, codes, nulls } => {
-                let value = |code: i64| T::Native::widen(base + step * code);
-                match codes {
-                    Codes::Zero => values.extend(std::iter::repeat_n(value(0), piece.rows)),
-                    Codes::Bytes(codes) => values.extend(codes.iter().map(|c| value(i64::from(*c)))),
-                    Codes::Shorts(codes) => values.extend(codes.iter().map(|c| value(i64::from(*c)))),
-                    Codes::Longs(codes) => values.extend(codes.iter().map(|c| value(i64::from(*c)))),
-                }
-                nulls
-            }
-            Column::Words { .. } => return internal_err!("a column of {data_type} holds words"),
-        };
-        match own {
-            Some(own) => nulls.append_buffer(&own),
-            None => nulls.append_n_non_nulls(piece.rows),
-        }
-    }
-    let array = PrimitiveArray::<T>::try_new(ScalarBuffer::from(values), nulls.finish())?;
-    Ok(Arc::new(array.with_data_type(data_type.clone())))
-}
-
-fn spelled(words: &StringArray, codes: &[u8], nulls: Option<NullBuffer>) -> ArrayRef {
-    let lengths: Vec<usize> = (0..words.len()).map(|w| words.value_length(w) as usize).collect();
-    let is_null = |row: usize| nulls.as_ref().is_some_and(|n| n.is_null(row));
-    let length = |row: usize| if is_null(row) { 0 } else { lengths[codes[row] as usize] };
-    let offsets = OffsetBuffer::from_lengths((0..codes.len()).map(length));
-    let total = offsets.last().map_or(0, |n| *n as usize);
-    let mut bytes = Vec::with_capacity(total + START);
-    let short: Vec<Option<[u8; START]>> = (0..words.len())
-        .map(|w| {
-            let mut eight = [0; START];
-            eight.get_mut(..lengths[w])?.copy_from_slice(words.value(w).as_bytes());
-            Some(eight)
-        })
-        .collect();
-    for (row, code) in codes.iter().enumerate().filter(|(row, _)| !is_null(*row)) {
-        match &short[*code as usize] {
-            // Eight bytes at once, and those beyond the word cut off again, are quicker than as many as it has.
-            Some(eight) => {
-                let end = bytes.len() + lengths[*code as usize];
-                bytes.extend_from_slice(eight);
-                bytes.truncate(end);
-            }
-            None => bytes.extend_from_slice(words.value(*code as usize).as_bytes()),
-        }
-        debug_assert_eq!(bytes.len(), offsets[row + 1] as usize);
-    }
-    Arc::new(StringArray::new(offsets, bytes.into(), nulls))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A table that is a fixed list of files: what a run read can always be named. Never lists a folder and never follows new files.
 
+use crate::write::FORMULA_STARTS;
 use crate::{messages, tagged};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -21,9 +22,6 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::path::Path;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// What the writer of outputs puts an apostrophe before, with it.
-const ESCAPED: &str = "^'('*[-=+@\t\r])";
 
 /// One pinned file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -320,11 +318,12 @@ impl PinnedTable {
 fn without_apostrophes(state: &dyn Session, scan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = scan.schema();
     let options = Arc::new(state.config_options().clone());
+    let escaped = format!("^'('*[{}])", String::from_iter(FORMULA_STARTS));
     let expressions = schema.fields().iter().enumerate().map(|(i, field)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(field.name(), i));
         let expression: Arc<dyn PhysicalExpr> = match field.data_type() {
             DataType::Utf8 => {
-                let arguments = vec![column, text(ESCAPED), text("$1")];
+                let arguments = vec![column, text(&escaped), text("$1")];
                 Arc::new(ScalarFunctionExpr::try_new(regexp_replace(), arguments, &schema, Arc::clone(&options))?)
             }
             _ => column,

@@ -25,9 +25,9 @@ pub struct WriteSpec {
     /// Attempt token, put in by the engine: `[A-Za-z0-9-]`, 1 to 64 characters. It is part of every file name, so that two
     /// attempts never write to the same file.
     pub attempt: String,
-    /// How Parquet pages are compressed; other formats ignore it.
+    /// What the rows are written for.
     #[serde(default)]
-    pub compression: WriteCompression,
+    pub purpose: WritePurpose,
     /// Columns whose smallest and largest value may stand in the receipt. Empty unless the plan knows a column is not personal:
     /// a value that is not named here never leaves the file. Only numbers, dates and timestamps are ever recorded.
     #[serde(default)]
@@ -48,6 +48,9 @@ pub enum Formulas {
     Keep,
 }
 
+/// What begins a formula in a spreadsheet; `-` first, as a class of a regular expression wants it.
+pub const FORMULA_STARTS: [char; 6] = ['-', '=', '+', '@', '\t', '\r'];
+
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,17 +65,15 @@ pub enum WriteFormat {
     Xlsx,
 }
 
-/// How Parquet pages are compressed.
+/// What rows are written for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WriteCompression {
-    /// Zstandard, level 1: for published tables.
+pub enum WritePurpose {
+    /// A table that others read: small, and its receipts carry a content hash.
     #[default]
-    Zstd,
-    /// LZ4 (raw): for tables of the work area, read back soon.
-    Lz4,
-    /// Not compressed.
-    None,
+    Publish,
+    /// A table of the work area, read back soon and by this program: quick to write, and without a content hash.
+    Work,
 }
 
 /// The logical node that writes its input and returns receipts.
@@ -87,7 +88,7 @@ pub struct WriteNode {
 }
 
 /// Columns of a receipt, one row per written file, none null:
-/// `path` file name relative to the folder; `rows`; `bytes`; `content` the order-free content hash of the rows in hex (equal
+/// `path` file name relative to the folder; `rows`; `bytes`; `content` the order-free content hash of the rows in hex (zero in the work area; equal
 /// multisets of rows have equal sums); `columns` JSON, per column `name`, `nulls`, and `min`/`max` where [`WriteSpec::bounds`]
 /// allows.
 pub fn receipt_schema() -> SchemaRef {
@@ -141,16 +142,15 @@ impl WriteSpec {
             WriteFormat::Jsonl => wire::WriteFormat::Jsonl,
             WriteFormat::Xlsx => wire::WriteFormat::Xlsx,
         };
-        let compression = match self.compression {
-            WriteCompression::Zstd => wire::WriteCompression::Zstd,
-            WriteCompression::Lz4 => wire::WriteCompression::Lz4,
-            WriteCompression::None => wire::WriteCompression::None,
+        let purpose = match self.purpose {
+            WritePurpose::Publish => wire::WritePurpose::Publish,
+            WritePurpose::Work => wire::WritePurpose::Work,
         };
         wire::Write {
             folder: self.folder.clone(),
             format: format.into(),
             attempt: self.attempt.clone(),
-            compression: compression.into(),
+            purpose: purpose.into(),
             bounds: self.bounds.clone(),
             keeps_formulas: self.formulas == Formulas::Keep,
         }
@@ -170,17 +170,14 @@ impl WriteSpec {
             wire::WriteFormat::Xlsx => WriteFormat::Xlsx,
             wire::WriteFormat::Unspecified => return internal_err!("a write node arrived with format {}", message.format),
         };
-        let compression = match message.compression() {
-            wire::WriteCompression::Zstd => WriteCompression::Zstd,
-            wire::WriteCompression::Lz4 => WriteCompression::Lz4,
-            wire::WriteCompression::None => WriteCompression::None,
-            wire::WriteCompression::Unspecified => {
-                return internal_err!("a write node arrived with compression {}", message.compression);
-            }
+        let purpose = match message.purpose() {
+            wire::WritePurpose::Publish => WritePurpose::Publish,
+            wire::WritePurpose::Work => WritePurpose::Work,
+            wire::WritePurpose::Unspecified => return internal_err!("a write node arrived with purpose {}", message.purpose),
         };
         let formulas = if message.keeps_formulas { Formulas::Keep } else { Formulas::Escape };
         let wire::Write { folder, attempt, bounds, .. } = message;
-        let spec = Self { folder, format, attempt, compression, bounds, formulas };
+        let spec = Self { folder, format, attempt, purpose, bounds, formulas };
         spec.check()?;
         Ok(spec)
     }
@@ -288,7 +285,7 @@ mod tests {
             folder: "file:///data/customer_360/runs/r1".into(),
             format: WriteFormat::Parquet,
             attempt: "a1".into(),
-            compression: WriteCompression::Zstd,
+            purpose: WritePurpose::Publish,
             bounds: vec![],
             formulas: Formulas::Escape,
         }
@@ -316,9 +313,9 @@ mod tests {
     #[test]
     fn the_wire_keeps_everything_and_refuses_what_it_does_not_know() {
         for format in [WriteFormat::Parquet, WriteFormat::Csv, WriteFormat::Jsonl, WriteFormat::Xlsx] {
-            for compression in [WriteCompression::Zstd, WriteCompression::Lz4, WriteCompression::None] {
+            for purpose in [WritePurpose::Publish, WritePurpose::Work] {
                 for formulas in [Formulas::Escape, Formulas::Keep] {
-                    let spec = WriteSpec { format, compression, bounds: vec!["born".into(), "".into()], formulas, ..spec() };
+                    let spec = WriteSpec { format, purpose, bounds: vec!["born".into(), "".into()], formulas, ..spec() };
                     assert_eq!(WriteSpec::decode(&spec.encode()).unwrap(), spec);
                 }
             }

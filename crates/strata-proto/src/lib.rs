@@ -11,6 +11,7 @@ pub mod plan {
 
 /// The run API, version 1.
 #[cfg(feature = "services")]
+#[expect(clippy::allow_attributes, reason = "the generated servers hold `allow` for their types' names")]
 pub mod v1 {
     include!("generated/strata.v1.rs");
 

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::fmt::Write;
-use strata_operators::write::Formulas;
+use strata_operators::write::{FORMULA_STARTS, Formulas};
 
 /// How values are written, also in receipts. Timestamps hold UTC, with a time zone or without.
 pub(crate) const TEXT: FormatOptions<'static> = FormatOptions::new()
@@ -86,7 +86,7 @@ impl<'a> Column<'a> {
 
 /// Whether a spreadsheet would take the text for a formula; or it looks like one that was escaped, and would be read back as that.
 fn is_formula(value: &str) -> bool {
-    value.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+    value.trim_start_matches('\'').starts_with(FORMULA_STARTS)
 }
 
 fn push_text(line: &mut String, value: &str, formulas: Formulas) {

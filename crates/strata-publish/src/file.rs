@@ -16,8 +16,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
-use strata_operators::write::{Formulas, WriteCompression, WriteFormat};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use strata_operators::write::{Formulas, WriteFormat, WritePurpose};
 
 use crate::content::ContentHasher;
 use crate::receipt::Receipt;
@@ -53,10 +54,11 @@ pub(crate) struct FileJob {
     pub(crate) path: Path,
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
-    pub(crate) hasher: ContentHasher,
+    /// None in the work area.
+    pub(crate) hasher: Option<ContentHasher>,
     pub(crate) stats: Stats,
     pub(crate) format: WriteFormat,
-    pub(crate) compression: WriteCompression,
+    pub(crate) purpose: WritePurpose,
     pub(crate) formulas: Formulas,
     /// Whether the file is made without rows too.
     pub(crate) keep_empty: bool,
@@ -112,7 +114,7 @@ pub(crate) async fn write_file(mut job: FileJob, mut input: SendableRecordBatchS
         path: job.name,
         rows: job.rows.value() as i64,
         bytes: bytes as i64,
-        content: job.hasher.sum(),
+        content: job.hasher.as_ref().map(ContentHasher::sum).unwrap_or_default(),
         columns: job.stats.finish()?,
     };
     Ok(Some(Receipt::to_batch(&[receipt]).map_err(|error| DataFusionError::Internal(error.to_string()))?))
@@ -187,7 +189,9 @@ async fn fill(job: &mut FileJob, sink: &mut Option<Sink>, input: &mut SendableRe
 }
 
 async fn write_batch(job: &mut FileJob, sink: &mut Option<Sink>, batch: &RecordBatch) -> Result<()> {
-    job.hasher.update(batch)?;
+    if let Some(hasher) = &mut job.hasher {
+        hasher.update(batch)?;
+    }
     job.stats.update(batch)?;
     job.rows.add(batch.num_rows());
     let sink = match sink {
@@ -217,7 +221,7 @@ impl Sink {
         let mut upload = Upload::new(Arc::clone(&job.store), job.path.clone());
         let encoder = match job.format {
             WriteFormat::Parquet => {
-                let properties = properties(job.compression)?;
+                let properties = properties(job.purpose, &job.schema)?;
                 Encoder::Parquet(Box::new(ArrowWriter::try_new(Vec::new(), Arc::clone(&job.schema), Some(properties))?))
             }
             WriteFormat::Csv => {
@@ -277,18 +281,20 @@ impl Sink {
     }
 }
 
-fn properties(compression: WriteCompression) -> Result<WriterProperties> {
-    let compression = match compression {
-        WriteCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(1)?),
-        WriteCompression::Lz4 => Compression::LZ4_RAW,
-        WriteCompression::None => Compression::UNCOMPRESSED,
-    };
-    Ok(WriterProperties::builder()
-        .set_compression(compression)
+fn properties(purpose: WritePurpose, schema: &Schema) -> Result<WriterProperties> {
+    let properties = WriterProperties::builder()
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .build())
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
+    Ok(match purpose {
+        WritePurpose::Publish => properties.set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build(),
+        WritePurpose::Work => {
+            // Nothing looks for a value by statistics, and looking for repeated numbers takes longer than writing them.
+            let properties = properties.set_compression(Compression::LZ4_RAW).set_statistics_enabled(EnabledStatistics::None);
+            let numbers = schema.fields().iter().filter(|f| f.data_type().is_primitive());
+            numbers.fold(properties, |p, f| p.set_column_dictionary_enabled(ColumnPath::from(f.name().as_str()), false)).build()
+        }
+    })
 }
 
 /// A store's error is an IO error: those are what a cluster retries.

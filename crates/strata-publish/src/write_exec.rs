@@ -28,7 +28,7 @@ use datafusion::physical_plan::{
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::TryStreamExt;
 use object_store::path::Path;
-use strata_operators::write::{WriteNode, WriteSpec, receipt_schema};
+use strata_operators::write::{WriteNode, WritePurpose, WriteSpec, receipt_schema};
 use url::{Position, Url};
 
 use crate::content::ContentHasher;
@@ -112,10 +112,10 @@ impl WriteExec {
             folder: root,
             name,
             schema: Arc::clone(&self.stored),
-            hasher: ContentHasher::try_new(&self.stored)?,
+            hasher: (self.spec.purpose == WritePurpose::Publish).then(|| ContentHasher::try_new(&self.stored)).transpose()?,
             stats: Stats::try_new(&self.stored, &self.spec.bounds)?,
             format: self.spec.format,
-            compression: self.spec.compression,
+            purpose: self.spec.purpose,
             formulas: self.spec.formulas,
             keep_empty: partition == 0,
             reservation: consumer.register(context.memory_pool()),
@@ -240,7 +240,7 @@ impl ExtensionPlanner for WritePlanner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strata_operators::write::{Formulas, WriteCompression, WriteFormat};
+    use strata_operators::write::{Formulas, WriteFormat};
 
     #[test]
     fn file_names_tell_attempts_partitions_and_tasks_apart() {
@@ -248,7 +248,7 @@ mod tests {
             folder: "file:///t/runs/1".into(),
             format: WriteFormat::Parquet,
             attempt: "a1".into(),
-            compression: WriteCompression::Zstd,
+            purpose: WritePurpose::Publish,
             bounds: vec![],
             formulas: Formulas::Escape,
         };

@@ -99,7 +99,8 @@ pub async fn unlisted(table: &Place) -> Result<Vec<Leftover>, Error> {
     // INVARIANT: the log is read after the folders: what was published in between is listed.
     let of = |log| PublishedTable::new(table.store.clone(), table.path.clone(), log);
     let (published, delta) = (of(Log::Pointer), of(Log::Delta).versions().await?);
-    let versions: HashMap<String, Version> = published.versions().await?.into_iter().chain(delta).map(|v| (v.folder.clone(), v)).collect();
+    let versions: HashMap<String, Version> =
+        published.versions().await?.into_iter().chain(delta).map(|v| (v.folder.clone(), v)).collect();
     let mut out = vec![];
     for (run_id, objects) in found {
         let place = runs.join(&run_id);

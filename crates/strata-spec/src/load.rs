@@ -45,7 +45,11 @@ pub fn load_within(source: &SourceText, vars: &[(String, String)], reach: Reach)
     let mut problems = Problems::new(reach);
     let made = recover::tree(&source.text, &mut problems).and_then(|root| pipeline(root, vars, &mut problems));
     let failed = problems.has_errors();
-    let diagnostics = problems.into_sorted();
+    let mut diagnostics = problems.into_sorted();
+    for found in &mut diagnostics {
+        found.span = source.held(found.span);
+        found.also.iter_mut().for_each(|(span, _)| *span = source.held(*span));
+    }
     match made {
         Some((mut draft, attributes_are_known)) if failed => {
             let lost = lost::of(&source.text, &mut draft, &diagnostics, !attributes_are_known);

@@ -110,6 +110,16 @@ impl SourceText {
         format!("{}:{line}:{column}", self.path)
     }
 
+    /// The span within the text and between its characters: behind an escape of a quoted text, places are only nearly known.
+    pub(crate) fn held(&self, span: Span) -> Span {
+        let start = self.floor(span.start);
+        let mut end = span.end.clamp(start, self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end += 1;
+        }
+        Span::new(start, end)
+    }
+
     fn floor(&self, offset: usize) -> usize {
         let mut at = offset.min(self.text.len());
         while !self.text.is_char_boundary(at) {

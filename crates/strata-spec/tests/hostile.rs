@@ -151,3 +151,16 @@ fn a_thousand_problems_are_kept_and_the_rest_counted() {
     assert_eq!(loaded.diagnostics.len(), 1001);
     assert!(loaded.diagnostics[1000].message.contains("2000 more"));
 }
+
+/// What a quoted text says is longer or shorter than how it is written where it has escapes.
+#[test]
+fn places_behind_escapes_are_in_the_text() {
+    for text in [
+        "a: \"\\L\\L\\L\\L${x}\"",
+        "a: \"\\L\\L\\L\\L${x\"",
+        "a: \"\\t\\t\\t\u{65e5}\u{672c}${x\"\n",
+        "a: '''''\u{e9}\u{e9}${x}'\n",
+    ] {
+        assert!(answer(text.to_owned()) > 0, "{text}");
+    }
+}

@@ -343,7 +343,7 @@ fn panels_are_whole() {
             ("S0209 11:22", "`age`"),
             ("S0120 12:7", "remove one"),
             ("S0106 12:17", "measure: spend"),
-            ("S0190 12:40", "largest_remainder"),
+            ("S0120 12:30", "by: proportional"),
             ("S0116 12:57", "lower `min`"),
             ("S0209 13:24", "did you mean `age`"),
             ("S0120 14:7", "keep one"),
@@ -358,7 +358,7 @@ fn panels_are_whole() {
             ("S0106 8:12", "counts: invites"),
             ("S0107 9:11", "letters"),
             ("S0116 9:25", "at least 1"),
-            ("S0190 9:36", "allocate"),
+            ("S0115 9:42", "proportional"),
         ],
     );
 }

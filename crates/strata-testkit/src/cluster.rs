@@ -200,7 +200,8 @@ impl LocalCluster {
     /// What the processes said, for a failed test.
     pub fn logs(&self) -> String {
         let mut out = String::new();
-        for entry in std::fs::read_dir(&self.dir).unwrap().flatten().filter(|e| e.path().extension().is_some_and(|x| x == "log")) {
+        for entry in std::fs::read_dir(&self.dir).unwrap().flatten().filter(|e| e.path().extension().is_some_and(|x| x == "log"))
+        {
             let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
             let tail: Vec<&str> = text.lines().rev().take(40).collect();
             out.push_str(&format!("== {}\n", entry.path().display()));

@@ -63,9 +63,9 @@ fn equals_the_oracle_on_both_days_and_does_not_depend_on_partitions_or_file_orde
 fn a_small_memory_budget_spills_and_gives_the_same_tables() {
     let work = tempfile::tempdir().unwrap();
     let data = work.path().join("data");
-    generate(&data, &Size { customers: 6000, ..Size::default() }, 3).unwrap();
+    generate(&data, &Size { customers: 12_000, ..Size::default() }, 3).unwrap();
     let free = run(&data, &work.path().join("a"), AS_OF, |s| s);
-    let tight = run(&data, &work.path().join("b"), AS_OF, |s| s.memory(256_000_000));
+    let tight = run(&data, &work.path().join("b"), AS_OF, |s| s.memory(208_000_000));
     assert_eq!(content_of(&free), content_of(&tight));
     let spilled: u64 = tight.steps.iter().map(|s| s.spilled_bytes).sum();
     assert!(spilled > 0, "nothing was spilled, so the test shows nothing");

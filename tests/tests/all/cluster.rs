@@ -93,7 +93,10 @@ fn cases_and_pipelines_give_the_same_tables_on_one_worker_and_on_three() {
         let shuffled: u64 = report["steps"].as_array().unwrap().iter().filter_map(|s| s["shuffled_bytes"].as_u64()).sum();
         assert!(shuffled > 100_000, "{shuffled} bytes went through exchanges");
         for source in report["sources"].as_array().unwrap().iter().filter(|s| s["read"] == true) {
-            let sum: u64 = ["used", "deduplicated", "quarantined", "filtered", "after_as_of"].iter().filter_map(|k| source[k].as_u64()).sum();
+            let sum: u64 = ["used", "deduplicated", "quarantined", "filtered", "after_as_of"]
+                .iter()
+                .filter_map(|k| source[k].as_u64())
+                .sum();
             assert_eq!(Some(sum), source["in_files"].as_u64(), "{source}");
         }
     }
@@ -180,7 +183,8 @@ fn a_cancelled_run_frees_every_slot() {
     let mut mid_run = 0;
     for i in 0..times {
         let out = work.path().join(format!("out-{i}"));
-        let mut command = cluster.run(&c360.pipeline, &vars(&c360.data, &out), &["--as-of", AS_OF, "--output", "json", "--detach"]);
+        let mut command =
+            cluster.run(&c360.pipeline, &vars(&c360.data, &out), &["--as-of", AS_OF, "--output", "json", "--detach"]);
         let run = done_line(&mut command);
         // A whole run takes some 1.5 s.
         std::thread::sleep(Duration::from_millis((draw.next() * 800.0) as u64));
@@ -193,9 +197,11 @@ fn a_cancelled_run_frees_every_slot() {
     wait_until("idle workers", Duration::from_secs(10), || pids.into_iter().all(idles));
     let before = pids.map(ticks);
     let (began, out) = (Instant::now(), work.path().join("last"));
-    let run = done_line(&mut cluster.run(&c360.pipeline, &vars(&c360.data, &out), &["--as-of", AS_OF, "--output", "json", "--detach"]));
+    let run =
+        done_line(&mut cluster.run(&c360.pipeline, &vars(&c360.data, &out), &["--as-of", AS_OF, "--output", "json", "--detach"]));
     assert!(cluster.watch(&run, 0).any(|event| event["kind"] == "step_started"));
-    assert!(began.elapsed() < Duration::from_secs(5), "a run after {times} cancels began after {:?}", began.elapsed());
+    // A cluster whose slots are lost never begins; one beside other tests begins late.
+    assert!(began.elapsed() < Duration::from_secs(30), "a run after {times} cancels began after {:?}", began.elapsed());
     assert!(cluster.watch(&run, 0).any(|event| event["kind"] == "succeeded"), "{}", cluster.logs());
     let report = cluster.command().args(["runs", "report", &run, "--output", "json", "--to", &cluster.url()]).output().unwrap();
     assert_eq!(contents(&serde_json::from_slice(&report.stdout).unwrap()), c360.wanted);
@@ -208,7 +214,8 @@ fn a_cancelled_run_frees_every_slot() {
 pub(crate) fn done_line(command: &mut Command) -> String {
     let out = command.output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let value: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out.stdout)));
+    let value: Value =
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out.stdout)));
     let run = value["run_id"].as_str().or(value["name"].as_str()).unwrap_or_else(|| panic!("{value}"));
     run.trim_start_matches("runs/").to_owned()
 }
@@ -219,12 +226,8 @@ fn from_s3_with_its_work_on_s3_the_tables_are_the_same() {
     let work = tempfile::tempdir().unwrap();
     let c360 = c360(work.path(), 1000);
     server.put_folder("lake", "data", &c360.data);
-    let spec = ClusterSpec {
-        workers: 2,
-        work: Some("s3://lake/work".into()),
-        environment: server.environment(),
-        ..Default::default()
-    };
+    let spec =
+        ClusterSpec { workers: 2, work: Some("s3://lake/work".into()), environment: server.environment(), ..Default::default() };
     let cluster = LocalCluster::start(&work.path().join("cluster"), spec);
     let vars = [("data", "s3://lake/data".to_owned()), ("out", "s3://lake/out".to_owned())];
     let report = done(&cluster, cluster.run(&c360.pipeline, &vars, &["--as-of", AS_OF, "--output", "json"]));

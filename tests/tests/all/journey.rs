@@ -106,6 +106,15 @@ fn a_community_is_asked_three_times_and_its_movement_is_found() {
             }
         }
     }
+    // What to ask of whom is told in every wave, and follows from no count that is not shown.
+    for wave in waves {
+        let allocation = counts(&work, &format!("allocation_{wave}"));
+        assert!(
+            allocation.len() == 3 && allocation.iter().all(|r| r["wanted"] == "80" && !r["drawn"].is_empty()),
+            "{allocation:?}"
+        );
+    }
+    assert!(counts(&work, "allocation_autumn").iter().all(|r| r["eligible"].is_empty()));
     // Who was in spring is in one cell of where people were and are, and nobody was in a wave before spring.
     let moved: u64 = counts(&work, "migration_summer").iter().filter_map(|r| r["people"].parse::<u64>().ok()).sum();
     let empty = counts(&work, "migration_summer").iter().any(|r| r["people"].is_empty());

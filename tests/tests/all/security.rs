@@ -93,16 +93,26 @@ fn only_known_workers_and_known_people_get_in() {
     let token_file = dir.join("token").display().to_string();
     std::fs::write(&token_file, TOKEN).unwrap();
     let tokens = dir.join("tokens").display().to_string();
-    std::fs::write(&tokens, format!("ops runner {}\nlook viewer {}\n", strata_testkit_digest(TOKEN), strata_testkit_digest("other"))).unwrap();
+    std::fs::write(
+        &tokens,
+        format!("ops runner {}\nlook viewer {}\n", strata_testkit_digest(TOKEN), strata_testkit_digest("other")),
+    )
+    .unwrap();
     let (api, scheduler) = (free_port(), free_port());
     let mut coordinator = words(&format!(
         "coordinator --listen 127.0.0.1:{api} --workers-listen 127.0.0.3:{scheduler} --advertise 127.0.0.3 --tls-ca {ca} --tokens {tokens}"
     ));
-    coordinator.extend(["--store".into(), dir.join("r.db").display().to_string(), "--work".into(), dir.join("work").display().to_string()]);
+    coordinator.extend([
+        "--store".into(),
+        dir.join("r.db").display().to_string(),
+        "--work".into(),
+        dir.join("work").display().to_string(),
+    ]);
     coordinator.extend(good.clone());
     let _coordinator = start(dir, "coordinator.log", &coordinator);
     let worker = |name: &str, tls: &[String]| -> Vec<String> {
-        let mut out = words(&format!("worker --slots 1 --coordinator 127.0.0.3:{scheduler} --listen 127.0.0.2 --tls-ca {ca} --work-dir"));
+        let mut out =
+            words(&format!("worker --slots 1 --coordinator 127.0.0.3:{scheduler} --listen 127.0.0.2 --tls-ca {ca} --work-dir"));
         out.push(dir.join(name).display().to_string());
         out.extend(tls.iter().cloned());
         out
@@ -111,7 +121,15 @@ fn only_known_workers_and_known_people_get_in() {
     let rogue: Vec<String> = worker("rogue", &bad);
     let refused = strata(&rogue.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
-    let plain = strata(&["worker", "--slots", "1", "--coordinator", &format!("127.0.0.3:{scheduler}"), "--work-dir", &dir.join("plain").display().to_string()]);
+    let plain = strata(&[
+        "worker",
+        "--slots",
+        "1",
+        "--coordinator",
+        &format!("127.0.0.3:{scheduler}"),
+        "--work-dir",
+        &dir.join("plain").display().to_string(),
+    ]);
     assert_eq!(plain.status.code(), Some(1), "{}", String::from_utf8_lossy(&plain.stderr));
     let _worker = start(dir, "worker.log", &worker("worker", &good));
 

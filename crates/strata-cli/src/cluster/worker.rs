@@ -83,7 +83,10 @@ async fn start_anew() -> String {
     render::line("cut off from the coordinator: starting anew");
     tokio::time::sleep(PAUSE).await;
     match std::env::current_exe() {
-        Ok(own) => format!("cannot start anew: {}", std::process::Command::new(own).args(std::env::args_os().skip(1)).env(ANEW, "1").exec()),
+        Ok(own) => format!(
+            "cannot start anew: {}",
+            std::process::Command::new(own).args(std::env::args_os().skip(1)).env(ANEW, "1").exec()
+        ),
         Err(e) => format!("cannot start anew: {e}"),
     }
 }

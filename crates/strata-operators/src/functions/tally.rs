@@ -180,6 +180,7 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     }
 
     fn shrink(&mut self) {
+        // By the table first, which is cheap to ask: what is few is only counted where that alone would be sparse.
         if self.values.is_sparse(self.table.len()) && self.values.is_sparse(self.table.len() + self.few.len()) {
             let mut seen: Vec<_> = self.first(self.sizes.len()).collect();
             (self.table, self.few) = (HashTable::new(), Few::new());

@@ -11,9 +11,9 @@ pub struct Write {
     /// Attempt token, part of every file name.
     #[prost(string, tag = "3")]
     pub attempt: ::prost::alloc::string::String,
-    /// How Parquet pages are compressed.
-    #[prost(enumeration = "WriteCompression", tag = "4")]
-    pub compression: i32,
+    /// What the rows are written for.
+    #[prost(enumeration = "WritePurpose", tag = "4")]
+    pub purpose: i32,
     /// Columns whose smallest and largest value may stand in the receipt.
     #[prost(string, repeated, tag = "5")]
     pub bounds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
@@ -62,39 +62,35 @@ impl WriteFormat {
         }
     }
 }
-/// How Parquet pages are compressed.
+/// What rows are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
-pub enum WriteCompression {
+pub enum WritePurpose {
     /// Never sent.
     Unspecified = 0,
-    /// Zstandard, level 1.
-    Zstd = 1,
-    /// LZ4, raw.
-    Lz4 = 2,
-    /// Not compressed.
-    None = 3,
+    /// A table that others read.
+    Publish = 1,
+    /// A table of the work area.
+    Work = 2,
 }
-impl WriteCompression {
+impl WritePurpose {
     /// String value of the enum field names used in the ProtoBuf definition.
     ///
     /// The values are not transformed in any way and thus are considered stable
     /// (if the ProtoBuf definition does not change) and safe for programmatic use.
     pub fn as_str_name(&self) -> &'static str {
         match self {
-            Self::Unspecified => "WRITE_COMPRESSION_UNSPECIFIED",
-            Self::Zstd => "WRITE_COMPRESSION_ZSTD",
-            Self::Lz4 => "WRITE_COMPRESSION_LZ4",
-            Self::None => "WRITE_COMPRESSION_NONE",
+            Self::Unspecified => "WRITE_PURPOSE_UNSPECIFIED",
+            Self::Publish => "WRITE_PURPOSE_PUBLISH",
+            Self::Work => "WRITE_PURPOSE_WORK",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
         match value {
-            "WRITE_COMPRESSION_UNSPECIFIED" => Some(Self::Unspecified),
-            "WRITE_COMPRESSION_ZSTD" => Some(Self::Zstd),
-            "WRITE_COMPRESSION_LZ4" => Some(Self::Lz4),
-            "WRITE_COMPRESSION_NONE" => Some(Self::None),
+            "WRITE_PURPOSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WRITE_PURPOSE_PUBLISH" => Some(Self::Publish),
+            "WRITE_PURPOSE_WORK" => Some(Self::Work),
             _ => None,
         }
     }

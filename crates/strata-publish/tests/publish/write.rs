@@ -27,7 +27,7 @@ use datafusion::prelude::col;
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use strata_operators::pinned::{PinnedFile, PinnedFormat, PinnedTable};
-use strata_operators::write::{Formulas, WriteCompression, WriteFormat, WriteNode, WriteSpec};
+use strata_operators::write::{Formulas, WriteFormat, WriteNode, WritePurpose, WriteSpec};
 use strata_publish::{
     Kind, Log, Manifest, PublishedTable, Receipt, WriteExec, WritePlanner, decode_write, encode_write, stored_schema,
 };
@@ -39,7 +39,7 @@ fn spec(folder: &FsPath, format: WriteFormat) -> WriteSpec {
         folder: folder.into(),
         format,
         attempt: "a1".into(),
-        compression: WriteCompression::Zstd,
+        purpose: WritePurpose::Publish,
         bounds: vec!["id".into()],
         formulas: Formulas::Escape,
     }
@@ -280,7 +280,8 @@ async fn csv_reads_back() {
 #[tokio::test]
 async fn text_that_was_escaped_for_spreadsheets_is_read_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let texts = [Some("=1+1"), Some("+41 1"), Some("-"), Some("@x"), Some("'=1"), Some("''+"), Some("'a"), Some("a=b"), None, Some("")];
+    let texts =
+        [Some("=1+1"), Some("+41 1"), Some("-"), Some("@x"), Some("'=1"), Some("''+"), Some("'a"), Some("a=b"), None, Some("")];
     let ids = Int64Array::from_iter_values(-5..5);
     let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("text", Arc::new(StringArray::from(texts.to_vec())))];
     let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(n, a)| (n, a, true))).unwrap();

@@ -29,7 +29,9 @@ pub type Endpoints = Arc<dyn Fn(Endpoint) -> Result<Endpoint, Box<dyn std::error
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
-    #[error("cannot read `{path}`: {why}\n  help: give PEM files: the authority's certificate, this process's certificate and its key")]
+    #[error(
+        "cannot read `{path}`: {why}\n  help: give PEM files: the authority's certificate, this process's certificate and its key"
+    )]
     File {
         /// The file.
         path: String,
@@ -58,9 +60,8 @@ impl std::fmt::Debug for Identity {
 impl Identity {
     /// From PEM files. Errors: `File`, or `Unusable` where a file holds something else.
     pub fn load(authority: &Path, certificate: &Path, key: &Path) -> Result<Self, Error> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|e| Error::File { path: path.display().to_string(), why: e.to_string() })
-        };
+        let read =
+            |path: &Path| std::fs::read(path).map_err(|e| Error::File { path: path.display().to_string(), why: e.to_string() });
         let identity = Self { authority: read(authority)?, certificate: read(certificate)?, key: read(key)? };
         identity.server(true)?;
         Ok(identity)
@@ -113,7 +114,11 @@ pub fn endpoints(identity: Identity) -> Endpoints {
 
 /// Connections that passed their handshake, as they come. With `known_peers` only peers whose certificate the authority signed pass; a peer
 /// that does not pass is dropped and costs nobody else anything.
-pub fn accept(listener: TcpListener, identity: &Identity, known_peers: bool) -> Result<mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>, Error> {
+pub fn accept(
+    listener: TcpListener,
+    identity: &Identity,
+    known_peers: bool,
+) -> Result<mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>, Error> {
     let acceptor = TlsAcceptor::from(Arc::new(identity.server(known_peers)?));
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let turns = Arc::new(Semaphore::new(HANDSHAKES_MAX));

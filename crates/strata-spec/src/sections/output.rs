@@ -69,9 +69,9 @@ fn is_misspelt_defaults(entry: &Entry) -> bool {
 
 fn common(f: &mut Fields) -> Common {
     let formats = [
+        ("delta", (WriteFormat::Delta, None)),
         ("parquet", (WriteFormat::Parquet, None)),
         ("csv", (WriteFormat::Csv, None)),
-        ("delta", (WriteFormat::Delta, None)),
         ("jsonl", (WriteFormat::Jsonl, None)),
         ("xlsx", (WriteFormat::Xlsx, None)),
         ("iceberg", (WriteFormat::Parquet, Some("iceberg"))),
