@@ -8,6 +8,7 @@
 
 mod functions {
     mod aggregates;
+    mod cells;
     mod oracles;
     mod scalars;
     mod session;

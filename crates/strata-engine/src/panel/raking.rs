@@ -5,14 +5,17 @@ use crate::error::{Error, Result};
 use crate::report::{CapReport, WeightReport};
 use crate::run::Run;
 use crate::solve::{float, integer, scalar};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int32Type;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::ScalarValue;
-use std::collections::{BTreeMap, BTreeSet};
+use datafusion::common::{ScalarValue, internal_datafusion_err};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use strata_models::calibrate::Limits;
 use strata_models::exact::Sum;
 use strata_models::rake::{self, Cell, Level, Margin, NotConverged, Options, Raked, Totals};
 use strata_models::weights::Excess;
 use strata_plan::Factors;
+use strata_plan::weighing::CellBy;
 use strata_spec::pipeline::{Absent, ScaleTo, Wave, Weights};
 
 /// The margins of a wave's population.
@@ -57,19 +60,29 @@ pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weig
     let (m, capped) = (weights.rake.len(), weights.cap.is_some());
     // Drawn by size, everybody has a weight of their own; else the few weights of each cell say what it sums up to as well.
     let by_size = wave.further.draw.size.is_some() && !capped;
-    let plan = if by_size { run.compiled.cells(wave) } else { run.compiled.design_weights(wave) };
-    let plan = run.planned(step, plan)?;
-    let found = run.collect(step, plan).await?;
-    let Sample { mut cells, keys, distinct } = match (capped, by_size) {
-        (true, _) => by_weight(&found, &levels)?,
-        (false, true) => by_cell(&found, &levels)?,
-        (false, false) => of_weights(&found, &levels)?,
+    let mut by = run.planned(step, run.compiled.cells_by(wave, &levels))?;
+    let found = loop {
+        let plan = if by_size { run.compiled.cells(wave, &by) } else { run.compiled.design_weights(wave, &by) };
+        let plan = run.planned(step, plan)?;
+        let found = run.collect(step, plan).await?;
+        if matches!(by, CellBy::Columns(_)) || found.iter().all(|batch| batch.column(0).null_count() == 0) {
+            break found;
+        }
+        // Somebody has a value that nobody of the population has: the columns say which.
+        by = CellBy::Columns(weights.rake.iter().map(|r| r.value.clone()).collect());
     };
-    let present = (0..m).map(|j| cells.iter().filter_map(|c| c.codes[j]).collect()).collect::<Vec<BTreeSet<u32>>>();
+    let cells = Cells { levels: &levels, by };
+    let Sample { cells: mut found_cells, keys, distinct } = match (capped, by_size) {
+        (true, _) => cells.by_weight(&found)?,
+        (false, true) => cells.summed(&found)?,
+        (false, false) => cells.of_weights(&found)?,
+    };
+    let present = (0..m).map(|j| found_cells.iter().filter_map(|c| c.codes[j]).collect()).collect::<Vec<BTreeSet<u32>>>();
     let Joined { margins, codes, said: joined } = joined(weights, &margins, &present);
-    for cell in &mut cells {
+    for cell in &mut found_cells {
         cell.codes.iter_mut().zip(&codes).for_each(|(code, new)| *code = code.and_then(|c| new.get(c as usize).copied()));
     }
+    let (cells_by, cells) = (cells, found_cells);
     let options = options(weights);
     let free = rake::rake(&margins, &cells, &options).map_err(|e| contract(step, &e))?;
     let caps = match weights.report.iter().any(|r| r.value == "cap_curve") {
@@ -85,7 +98,7 @@ pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weig
     };
     let diagnostics = match capped {
         true => rake::weight_diagnostics(cells.iter().zip(&raked.factors).map(|(c, f)| (c.weight / c.rows as f64 * f, c.rows))),
-        false if by_size => sample_weights(run, step, wave, &keys, &raked.factors).await?,
+        false if by_size => sample_weights(run, step, wave, (&cells_by, &keys), &raked.factors).await?,
         false => rake::weight_diagnostics(distinct.iter().map(|(cell, base, rows)| (base * raked.factors[*cell], *rows))),
     };
     let factors = keys.into_iter().zip(&raked.factors).map(|(cell, factor)| Factors { cell, factor: *factor }).collect();
@@ -121,61 +134,98 @@ struct Sample {
     distinct: Vec<(usize, f64, u64)>,
 }
 
-fn codes(key: &[ScalarValue], levels: &[Vec<ScalarValue>]) -> Vec<Option<u32>> {
-    key.iter().zip(levels).map(|(v, l)| l.iter().position(|x| x == v).map(|i| i as u32)).collect()
+/// How the cells of a sample stand in rows of a plan's result.
+struct Cells<'a> {
+    levels: &'a [Vec<ScalarValue>],
+    by: CellBy,
 }
 
-/// From sums of cells.
-fn by_cell(found: &[RecordBatch], levels: &[Vec<ScalarValue>]) -> Result<Sample> {
-    let (m, mut out) = (levels.len(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
-    for batch in found {
-        for row in 0..batch.num_rows() {
-            let key = values(batch, m, row)?;
-            let rows = integer(std::slice::from_ref(batch), m, row) as u64;
-            out.cells.push(Cell { codes: codes(&key, levels), weight: float(batch, m + 1, row), rows });
-            out.keys.push(key);
+impl Cells<'_> {
+    /// Columns that say which cell it is.
+    fn width(&self) -> usize {
+        match &self.by {
+            CellBy::Columns(margins) => margins.len(),
+            CellBy::Number(_) => 1,
         }
     }
-    Ok(out)
-}
 
-/// From weights in cells. A cap is on the weight of a row: rows of different weights are cells of their own.
-fn by_weight(found: &[RecordBatch], levels: &[Vec<ScalarValue>]) -> Result<Sample> {
-    let (m, mut out) = (levels.len(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
-    for batch in found {
-        for row in 0..batch.num_rows() {
-            let mut key = values(batch, m, row)?;
-            let codes = codes(&key, levels);
-            key.push(scalar(batch, m, row)?);
-            let rows = integer(std::slice::from_ref(batch), m + 1, row) as u64;
-            out.cells.push(Cell { codes, weight: float(batch, m, row) * rows as f64, rows });
-            out.keys.push(key);
+    /// The values that a row's cell has in common.
+    fn key(&self, batch: &RecordBatch, row: usize) -> Result<Vec<ScalarValue>> {
+        if let CellBy::Columns(margins) = &self.by {
+            return values(batch, margins.len(), row);
         }
+        let Some(numbers) = batch.column(0).as_primitive_opt::<Int32Type>() else {
+            return Err(Error::of_step(
+                "weights",
+                internal_datafusion_err!("cells are numbered by `{}`", batch.column(0).data_type()),
+            ));
+        };
+        let mut rest = numbers.value(row) as usize;
+        let mut key: Vec<ScalarValue> = Vec::with_capacity(self.levels.len());
+        for levels in self.levels.iter().rev() {
+            key.push(levels[rest % levels.len()].clone());
+            rest /= levels.len();
+        }
+        key.reverse();
+        Ok(key)
     }
-    Ok(out)
-}
 
-/// From weights in cells, which stand in order: what each cell sums up to, exactly.
-fn of_weights(found: &[RecordBatch], levels: &[Vec<ScalarValue>]) -> Result<Sample> {
-    let (m, mut out) = (levels.len(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
-    let mut sum = Sum::new();
-    for batch in found {
-        for row in 0..batch.num_rows() {
-            let key = values(batch, m, row)?;
-            let (base, rows) = (float(batch, m, row), integer(std::slice::from_ref(batch), m + 1, row) as u64);
-            if out.keys.last() != Some(&key) {
-                sum = Sum::new();
-                out.cells.push(Cell { codes: codes(&key, levels), weight: 0.0, rows: 0 });
+    fn codes(&self, key: &[ScalarValue]) -> Vec<Option<u32>> {
+        key.iter().zip(self.levels).map(|(v, l)| l.iter().position(|x| x == v).map(|i| i as u32)).collect()
+    }
+
+    /// From sums of cells.
+    fn summed(&self, found: &[RecordBatch]) -> Result<Sample> {
+        let (m, mut out) = (self.width(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
+        for batch in found {
+            for row in 0..batch.num_rows() {
+                let key = self.key(batch, row)?;
+                let rows = integer(std::slice::from_ref(batch), m, row) as u64;
+                out.cells.push(Cell { codes: self.codes(&key), weight: float(batch, m + 1, row), rows });
                 out.keys.push(key);
             }
-            sum.add_product(base, rows as f64);
-            out.distinct.push((out.cells.len() - 1, base, rows));
-            if let Some(cell) = out.cells.last_mut() {
-                (cell.weight, cell.rows) = (sum.value(), cell.rows + rows);
+        }
+        Ok(out)
+    }
+
+    /// From weights in cells. A cap is on the weight of a row: rows of different weights are cells of their own.
+    fn by_weight(&self, found: &[RecordBatch]) -> Result<Sample> {
+        let (m, mut out) = (self.width(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
+        for batch in found {
+            for row in 0..batch.num_rows() {
+                let mut key = self.key(batch, row)?;
+                let codes = self.codes(&key);
+                key.push(scalar(batch, m, row)?);
+                let rows = integer(std::slice::from_ref(batch), m + 1, row) as u64;
+                out.cells.push(Cell { codes, weight: float(batch, m, row) * rows as f64, rows });
+                out.keys.push(key);
             }
         }
+        Ok(out)
     }
-    Ok(out)
+
+    /// From weights in cells, which stand in order: what each cell sums up to, exactly.
+    fn of_weights(&self, found: &[RecordBatch]) -> Result<Sample> {
+        let (m, mut out) = (self.width(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
+        let mut sum = Sum::new();
+        for batch in found {
+            for row in 0..batch.num_rows() {
+                let key = self.key(batch, row)?;
+                let (base, rows) = (float(batch, m, row), integer(std::slice::from_ref(batch), m + 1, row) as u64);
+                if out.keys.last() != Some(&key) {
+                    sum = Sum::new();
+                    out.cells.push(Cell { codes: self.codes(&key), weight: 0.0, rows: 0 });
+                    out.keys.push(key);
+                }
+                sum.add_product(base, rows as f64);
+                out.distinct.push((out.cells.len() - 1, base, rows));
+                if let Some(cell) = out.cells.last_mut() {
+                    (cell.weight, cell.rows) = (sum.value(), cell.rows + rows);
+                }
+            }
+        }
+        Ok(out)
+    }
 }
 
 /// Margins of which levels were joined.
@@ -255,19 +305,19 @@ async fn sample_weights(
     run: &mut Run<'_>,
     step: &str,
     wave: &Wave,
-    keys: &[Vec<ScalarValue>],
+    (cells, keys): (&Cells<'_>, &[Vec<ScalarValue>]),
     factors: &[f64],
 ) -> Result<Option<rake::WeightDiagnostics>> {
-    let plan = run.planned(step, run.compiled.design_weights(wave))?;
+    let plan = run.planned(step, run.compiled.design_weights(wave, &cells.by))?;
     let found = run.collect(step, plan).await?;
-    let m = keys.first().map_or(0, Vec::len);
+    let m = cells.width();
+    let factors: HashMap<&[ScalarValue], f64> = keys.iter().map(Vec::as_slice).zip(factors.iter().copied()).collect();
     let mut weights = vec![];
     for batch in &found {
         for row in 0..batch.num_rows() {
-            let key = values(batch, m, row)?;
-            if let Some(i) = keys.iter().position(|k| *k == key) {
+            if let Some(factor) = factors.get(cells.key(batch, row)?.as_slice()) {
                 let rows = integer(std::slice::from_ref(batch), m + 1, row) as u64;
-                weights.push((float(batch, m, row) * factors[i], rows));
+                weights.push((float(batch, m, row) * factor, rows));
             }
         }
     }
@@ -295,7 +345,7 @@ pub(crate) fn options(weights: &Weights) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
     use arrow::datatypes::Float64Type;
     use datafusion::execution::FunctionRegistry;
     use datafusion::logical_expr::{LogicalPlan, ident};
@@ -365,6 +415,7 @@ mod tests {
     }
 
     const MARGINS: [&str; 4] = ["age", "sex", "region", "segment"];
+    const LEVELS: [u64; 4] = [6, 2, 9, 5];
 
     /// Processor time of this process so far, in hundredths of a second (Linux: user and system).
     fn processor() -> f64 {
@@ -375,29 +426,34 @@ mod tests {
     }
 
     /// Cells, factors and the weight of every row from rows in memory, as a wave has them; the greatest relative miss of a margin.
-    async fn weighed(context: &datafusion::prelude::SessionContext, frame: Vec<RecordBatch>, by_size: bool) -> f64 {
+    async fn weighed(
+        context: &datafusion::prelude::SessionContext,
+        frame: Vec<RecordBatch>,
+        (texts, by_size): (bool, bool),
+    ) -> f64 {
         let margins: Vec<String> = MARGINS.map(str::to_owned).to_vec();
         let (base, rows) = (ident(strata_plan::PanelColumns::DESIGN_WEIGHT), context.read_batches(frame).unwrap());
         let run = async |plan: LogicalPlan| context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
         let sample = rows.logical_plan().clone();
+        let levels: Vec<Vec<ScalarValue>> = MARGINS
+            .iter()
+            .zip(LEVELS)
+            .map(|(name, n)| {
+                let value = |code: u64| if texts { format!("{name}{code}").as_str().into() } else { (code as i64).into() };
+                (0..n).map(value).collect()
+            })
+            .collect();
         let from = processor();
+        let by = CellBy::numbers(sample.schema(), &margins, &levels).unwrap();
+        assert!(matches!(by, CellBy::Number(_)));
         let sum = context.udaf("exact_sum").unwrap().call(vec![base.clone()]);
-        let cells = match by_size {
-            true => weighing::summed(sample.clone(), &margins, sum),
-            false => weighing::distinct(sample.clone(), &margins, base.clone()),
+        let plan = match by_size {
+            true => weighing::summed(sample.clone(), &by, sum),
+            false => weighing::distinct(sample.clone(), &by, base.clone()),
         };
-        let found = run(cells.unwrap()).await;
-        let mut levels: Vec<Vec<ScalarValue>> = vec![vec![]; 4];
-        for batch in &found {
-            for row in 0..batch.num_rows() {
-                for (known, value) in levels.iter_mut().zip(values(batch, 4, row).unwrap()) {
-                    if !known.contains(&value) {
-                        known.push(value);
-                    }
-                }
-            }
-        }
-        let sample_of = if by_size { by_cell(&found, &levels) } else { of_weights(&found, &levels) }.unwrap();
+        let found = run(plan.unwrap()).await;
+        let cells = Cells { levels: &levels, by };
+        let sample_of = if by_size { cells.summed(&found) } else { cells.of_weights(&found) }.unwrap();
         let everybody = 1e6;
         let level = |l: &ScalarValue, of: usize| Level { name: text(l), target: Some(everybody / of as f64) };
         let targets: Vec<Margin> = MARGINS
@@ -442,7 +498,7 @@ mod tests {
                 if text { "text" } else { "codes" },
                 if by_size { "by size" } else { "by stratum" }
             );
-            let miss = runtime.block_on(weighed(&context, frame, by_size));
+            let miss = runtime.block_on(weighed(&context, frame, (text, by_size)));
             assert!(miss < 2e-6, "text {text}, by size {by_size}: {miss}");
         }
     }

@@ -3,6 +3,7 @@
 //! Errors are `Plan` when the pipeline must change (a type, a missing literal) and `Execution` when a value in the data cannot be represented.
 
 mod aggregate;
+mod cell;
 mod columnar;
 mod dates;
 mod distinct;
@@ -29,6 +30,7 @@ use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+pub use cell::{CELL, CELL_FACTOR, CELLS_MAX, has_levels};
 pub use hash::HASH64;
 pub use prn::{SecretResolver, key_bytes, permanent_random_number, set_secret_resolver};
 pub use pseudonym::PSEUDONYM;
@@ -38,7 +40,7 @@ pub use pseudonym::PSEUDONYM;
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let own = [money::functions(), dates::functions(), zones::functions(), prn::functions(), kmeans::functions()];
     own.into_iter()
-        .chain([hash::functions(), pseudonym::functions()])
+        .chain([hash::functions(), pseudonym::functions(), cell::functions()])
         .flatten()
         .map(|function| Arc::new(ScalarUDF::from(function)))
         .collect()

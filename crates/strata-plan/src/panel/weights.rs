@@ -8,9 +8,12 @@ use crate::expr::Grain;
 use crate::scope::Scope;
 use crate::solved::{Factors, Solved};
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
+use datafusion::common::{DFSchema, JoinType, Result, ScalarValue, internal_err, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, cast, ident, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, SortExpr, cast, ident, lit};
+use std::collections::HashMap;
+use std::sync::Arc;
+use strata_operators::functions;
 use strata_spec::pipeline::wave::Reserve;
 use strata_spec::pipeline::{Output, Wave, Weights};
 
@@ -30,19 +33,22 @@ impl Compiled<'_> {
             .build()
     }
 
-    /// Cells of a wave's margins: their columns, `rows`, and `base` (the exact sum of design weights), in order.
-    pub fn cells(&self, wave: &Wave) -> Result<LogicalPlan> {
+    /// Cells of a wave's margins: `by` of them, `rows`, and `base` (the exact sum of design weights), in order.
+    pub fn cells(&self, wave: &Wave, by: &CellBy) -> Result<LogicalPlan> {
         let sample = self.asked(wave)?;
-        let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
         let sum = self.planner.names.aggregate("exact_sum")?;
-        summed(sample, &names(weights), sum.call(vec![base_weight(wave)]))
+        summed(sample, by, sum.call(vec![base_weight(wave)]))
     }
 
-    /// Distinct design weights within each cell: the cell's columns, the design weight, `rows`.
-    pub fn design_weights(&self, wave: &Wave) -> Result<LogicalPlan> {
-        let sample = self.asked(wave)?;
+    /// Distinct design weights within each cell: `by` of them, the design weight, `rows`.
+    pub fn design_weights(&self, wave: &Wave, by: &CellBy) -> Result<LogicalPlan> {
+        distinct(self.asked(wave)?, by, base_weight(wave))
+    }
+
+    /// How the rows of a wave are told apart by the levels of its margins.
+    pub fn cells_by(&self, wave: &Wave, levels: &[Vec<ScalarValue>]) -> Result<CellBy> {
         let Some(weights) = &wave.weights else { return plan_err!("the wave `{}` has no weights", wave.name.value) };
-        distinct(sample, &names(weights), base_weight(wave))
+        CellBy::numbers(self.sample(wave)?.schema(), &names(weights), levels)
     }
 
     /// The people of a wave who are asked at once: without its reserve.
@@ -133,21 +139,73 @@ fn ascending(by: &[Expr]) -> Vec<SortExpr> {
     by.iter().map(|b| b.clone().sort(true, false)).collect()
 }
 
-/// Cells of a sample: the columns of its margins, `rows`, and `base`, what `sum` sums up; in order.
-pub fn summed(sample: LogicalPlan, margins: &[String], sum: Expr) -> Result<LogicalPlan> {
-    let by: Vec<Expr> = margins.iter().map(ident).collect();
+/// How the cells of a table of margins are told apart.
+#[derive(Debug, Clone)]
+pub enum CellBy {
+    /// By the columns of the margins.
+    Columns(Vec<String>),
+    /// By a number that a row's values have: their places among the levels of each margin.
+    Number(Expr),
+}
+
+impl CellBy {
+    /// By number where the types of the margins have levels and there are few cells, else by columns. Rows whose value is no level have no number.
+    pub fn numbers(schema: &DFSchema, margins: &[String], levels: &[Vec<ScalarValue>]) -> Result<Self> {
+        Ok(match leveled(schema, margins, levels)? {
+            Some(arguments) => Self::Number(function(functions::CELL)?.call(arguments)),
+            None => Self::Columns(margins.to_vec()),
+        })
+    }
+
+    fn columns(&self) -> Vec<Expr> {
+        match self {
+            Self::Columns(margins) => margins.iter().map(ident).collect(),
+            Self::Number(cell) => vec![cell.clone().alias("#cell")],
+        }
+    }
+}
+
+fn function(name: &str) -> Result<Arc<ScalarUDF>> {
+    match functions::scalar_functions().into_iter().find(|f| f.name() == name) {
+        Some(function) => Ok(function),
+        None => internal_err!("there is no function `{name}`"),
+    }
+}
+
+/// The levels and the column of each margin, if cells can be numbered by them.
+fn leveled(schema: &DFSchema, margins: &[String], levels: &[Vec<ScalarValue>]) -> Result<Option<Vec<Expr>>> {
+    let cells = levels.iter().try_fold(1usize, |all, of| all.checked_mul(of.len())).unwrap_or(usize::MAX);
+    let mut out = vec![];
+    for (margin, levels) in margins.iter().zip(levels) {
+        let data_type = schema.field_with_unqualified_name(margin)?.data_type();
+        if cells > functions::CELLS_MAX || !functions::has_levels(data_type) || levels.iter().any(ScalarValue::is_null) {
+            return Ok(None);
+        }
+        let levels: Vec<ScalarValue> = levels.iter().map(|l| l.cast_to(data_type)).collect::<Result<_>>()?;
+        out.push(lit(ScalarValue::List(ScalarValue::new_list_nullable(&levels, data_type))));
+        out.push(ident(margin));
+    }
+    Ok(Some(out))
+}
+
+fn ascending(by: &[Expr]) -> Vec<SortExpr> {
+    let column = |e: &Expr| ident(e.schema_name().to_string());
+    by.iter().map(|b| column(b).sort(true, false)).collect()
+}
+
+/// Cells of a sample: what they are told apart `by`, `rows`, and `base`, what `sum` sums up; in order.
+pub fn summed(sample: LogicalPlan, by: &CellBy, sum: Expr) -> Result<LogicalPlan> {
+    let by = by.columns();
     let (sort, aggregates) = (ascending(&by), [count(lit(1i64)).alias("rows"), sum.alias("base")]);
     LogicalPlanBuilder::from(sample).aggregate(by, aggregates)?.sort(sort)?.build()
 }
 
-/// Distinct weights within each cell of a sample: the columns of its margins, `#base`, and `rows`; in order.
-pub fn distinct(sample: LogicalPlan, margins: &[String], base: Expr) -> Result<LogicalPlan> {
-    let mut by: Vec<Expr> = margins.iter().map(ident).collect();
-    let columns: Vec<Expr> = by.iter().cloned().chain([base.alias("#base")]).collect();
-    by.push(ident("#base"));
+/// Distinct weights within each cell of a sample: what it is told apart `by`, `#base`, and `rows`; in order.
+pub fn distinct(sample: LogicalPlan, by: &CellBy, base: Expr) -> Result<LogicalPlan> {
+    let mut by = by.columns();
+    by.push(base.alias("#base"));
     let sort = ascending(&by);
-    let counted = LogicalPlanBuilder::from(sample).project(columns)?.aggregate(by, [count(lit(1i64)).alias("rows")])?;
-    counted.sort(sort)?.build()
+    LogicalPlanBuilder::from(sample).aggregate(by, [count(lit(1i64)).alias("rows")])?.sort(sort)?.build()
 }
 
 /// A sample with `weight`, the weight `base` times the factor of the row's cell; where `by_weight`, a cell is of rows of one weight.
@@ -159,6 +217,11 @@ pub fn multiplied(
     factors: &[Factors],
 ) -> Result<LogicalPlan> {
     let schema = sample.schema().as_ref().clone();
+    if let Some(looked_up) = if by_weight { None } else { factor_of(&schema, margins, factors)? } {
+        let mut out: Vec<Expr> = schema.iter().map(Expr::from).collect();
+        out.push((base * looked_up).alias(PanelColumns::WEIGHT));
+        return LogicalPlanBuilder::from(sample).project(out)?.build();
+    }
     let names: Vec<String> = (0..margins.len()).map(|i| format!("#c{i}")).collect();
     let mut fields: Vec<Field> = margins
         .iter()
@@ -182,6 +245,31 @@ pub fn multiplied(
     let mut out: Vec<Expr> = schema.iter().map(Expr::from).collect();
     out.push((base * ident("#factor")).alias(PanelColumns::WEIGHT));
     LogicalPlanBuilder::from(sample).join_on(table, JoinType::Left, on)?.project(out)?.build()
+}
+
+/// The factor of a row's cell, if cells can be numbered by the values that have one.
+fn factor_of(schema: &DFSchema, margins: &[String], factors: &[Factors]) -> Result<Option<Expr>> {
+    let mut levels: Vec<Vec<ScalarValue>> = vec![vec![]; margins.len()];
+    let mut places: Vec<HashMap<&ScalarValue, usize>> = vec![HashMap::new(); margins.len()];
+    for factor in factors {
+        for ((value, levels), places) in factor.cell.iter().zip(&mut levels).zip(&mut places) {
+            places.entry(value).or_insert_with(|| {
+                levels.push(value.clone());
+                levels.len() - 1
+            });
+        }
+    }
+    let Some(arguments) = leveled(schema, margins, &levels)? else { return Ok(None) };
+    let mut table = vec![ScalarValue::Float64(None); levels.iter().map(Vec::len).product()];
+    for factor in factors {
+        let place = |of: usize, ((value, places), levels): ((&ScalarValue, &HashMap<&ScalarValue, usize>), &Vec<ScalarValue>)| {
+            of * levels.len() + places.get(value).copied().unwrap_or(0)
+        };
+        let cell = factor.cell.iter().zip(&places).zip(&levels).fold(0, place);
+        table[cell] = ScalarValue::Float64(Some(factor.factor));
+    }
+    let table = lit(ScalarValue::List(ScalarValue::new_list_nullable(&table, &DataType::Float64)));
+    Ok(Some(function(functions::CELL_FACTOR)?.call([table].into_iter().chain(arguments).collect())))
 }
 
 /// What raking starts from: the design weight; 1 where quotas were filled, whose probabilities are not known. Null in a reserve.

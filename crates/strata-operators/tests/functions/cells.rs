@@ -1,0 +1,98 @@
+//! Numbers of cells against looking each value up. Never trusts one type: integers, near and far apart, texts and booleans.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int32Type};
+use datafusion::common::ScalarValue;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::{Expr, ident, lit};
+use datafusion::prelude::SessionContext;
+use proptest::prelude::*;
+use strata_operators::functions::{CELL, CELL_FACTOR};
+
+use super::session::{PLAIN, batch, with_table};
+
+fn list(values: &[ScalarValue], data_type: &DataType) -> Expr {
+    lit(ScalarValue::List(ScalarValue::new_list_nullable(values, data_type)))
+}
+
+fn column(context: &SessionContext, call: Expr) -> Result<ArrayRef, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let rows = runtime.block_on(async { context.table("t").await?.select(vec![call.alias("x")])?.collect().await });
+    let rows = rows.map_err(|e| e.to_string())?;
+    let all: Vec<&dyn Array> = rows.iter().map(|b| b.column(0).as_ref()).collect();
+    Ok(datafusion::arrow::compute::concat(&all).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn rows_have_the_number_of_their_cell(
+        rows in prop::collection::vec((prop::option::weighted(0.95, 0_i32..7), prop::option::weighted(0.95, 0_u8..20), prop::option::weighted(0.95, any::<bool>())), 1..300),
+        far in any::<bool>(),
+        texts in 1_usize..20,
+    ) {
+        // Levels stand in no order, and some values are none.
+        let numbers: Vec<i32> = [3, 1, 0, 5].iter().map(|n| if far { n * 300_000_000 } else { *n - 2 }).collect();
+        let number = |n: i32| if far { n * 300_000_000 } else { n - 2 };
+        let word = |n: u8| ["", "a", "Zürich", "a longer word", "a longer words"].get(n as usize).map_or(format!("w{n}"), |w| (*w).to_owned());
+        let words: Vec<String> = (0..texts as u8).rev().map(word).collect();
+        let flags = [true, false];
+        let table = batch(vec![
+            ("n", Arc::new(rows.iter().map(|r| r.0.map(number)).collect::<Int32Array>())),
+            ("w", Arc::new(rows.iter().map(|r| r.1.map(word)).collect::<StringArray>())),
+            ("b", Arc::new(rows.iter().map(|r| r.2).collect::<BooleanArray>())),
+        ]);
+        let context = with_table(PLAIN, &table);
+        let scalars = |all: &[i32]| all.iter().map(|n| ScalarValue::from(*n)).collect::<Vec<_>>();
+        let levels = vec![
+            list(&scalars(&numbers), &DataType::Int32), ident("n"),
+            list(&words.iter().map(|w| w.as_str().into()).collect::<Vec<_>>(), &DataType::Utf8), ident("w"),
+            list(&flags.map(ScalarValue::from), &DataType::Boolean), ident("b"),
+        ];
+        let expected: Vec<Option<usize>> = rows.iter().map(|(n, w, b)| {
+            let n = numbers.iter().position(|x| *x == number((*n)?)).filter(|_| n.is_some())?;
+            let w = words.iter().position(|x| w.map(word).as_ref() == Some(x))?;
+            let b = flags.iter().position(|x| Some(*x) == *b)?;
+            Some((n * words.len() + w) * 2 + b)
+        }).collect();
+        let found = column(&context, context.udf(CELL).unwrap().call(levels.clone())).unwrap();
+        let found: Vec<Option<usize>> = found.as_primitive::<Int32Type>().iter().map(|c| c.map(|c| c as usize)).collect();
+        prop_assert_eq!(&found, &expected);
+        // Every third cell has no factor.
+        let of = |cell: usize| (!cell.is_multiple_of(3)).then_some(cell as f64 / 8.0);
+        let factors: Vec<ScalarValue> = (0..numbers.len() * words.len() * 2).map(|cell| ScalarValue::Float64(of(cell))).collect();
+        let call = |factors: &[ScalarValue]| {
+            let arguments = [list(factors, &DataType::Float64)].into_iter().chain(levels.clone()).collect();
+            column(&context, context.udf(CELL_FACTOR).unwrap().call(arguments))
+        };
+        let found: Vec<Option<f64>> = call(&factors).unwrap().as_primitive::<Float64Type>().iter().collect();
+        prop_assert_eq!(found, expected.iter().map(|cell| cell.and_then(of)).collect::<Vec<_>>());
+        let message = call(&factors[1..]).unwrap_err();
+        prop_assert!(message.contains("factors for"), "{message}");
+    }
+}
+
+#[test]
+fn levels_must_be_lists_of_values_that_can_be_levels() {
+    let context = with_table(PLAIN, &batch(vec![("n", Arc::new(Int32Array::from(vec![1, 2])))]));
+    let cell = context.udf(CELL).unwrap();
+    let some = list(&[ScalarValue::from(1_i32)], &DataType::Int32);
+    for (arguments, help) in [
+        (vec![some.clone()], "write `strata_cell(levels, column, ..)`"),
+        (vec![some.clone(), lit(1.5)], "write `cast(x as varchar)`"),
+        (vec![list(&[ScalarValue::Int32(None)], &DataType::Int32), ident("n")], "not null"),
+        (
+            vec![
+                list(&vec![ScalarValue::from(1_i32); 300], &DataType::Int32),
+                ident("n"),
+                list(&vec![ScalarValue::from(1_i32); 300], &DataType::Int32),
+                ident("n"),
+            ],
+            "at most",
+        ),
+    ] {
+        let message = column(&context, cell.call(arguments)).unwrap_err();
+        assert!(message.contains(help), "{message}");
+    }
+}
