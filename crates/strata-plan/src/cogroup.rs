@@ -26,7 +26,7 @@ pub(crate) fn cogroup(
 ) -> Result<LogicalPlan> {
     let key = entity.key.value.as_str();
     // Optimised here: subqueries become joins, which cross the wire.
-    let result = program::optimised(result)?;
+    let result = planner.optimised.of(result)?;
     let mut wanted: Needs = program::needs(&result)?;
     let mut stages: Vec<Stage<LogicalPlan>> = vec![];
     // Backwards: what later plans read decides what earlier ones keep.
@@ -45,7 +45,7 @@ pub(crate) fn cogroup(
             true => narrowed_source(plan, name, &columns)?,
             false => program::narrowed(plan, &columns)?,
         };
-        let own = program::optimised(&own)?;
+        let own = planner.optimised.of(&own)?;
         for (table, read) in program::needs(&own)? {
             wanted.entry(table).or_default().extend(read);
         }
@@ -197,6 +197,7 @@ pub(crate) fn to_show(
 
 /// Tables that cannot be made bucket by bucket, because their rows mix keys: each becomes a step of its own.
 pub(crate) fn global_tables(
+    planner: &Planner,
     pipeline: &Pipeline,
     relations: &Relations,
     catalog: &Catalog,
@@ -213,7 +214,7 @@ pub(crate) fn global_tables(
     }
     let mut out = BTreeMap::new();
     for (name, plan) in relations.plans.iter().filter(|(n, _)| pipeline.table(n).is_some()) {
-        let local = program::locality(&program::optimised(plan)?, &reach);
+        let local = program::locality(&planner.optimised.of(plan)?, &reach);
         let (global, by) = match local {
             Local::Key(keys) if keys.iter().any(|i| plan.schema().field(*i).name() == key) => {
                 (false, Reach::Keyed(key.to_owned()))

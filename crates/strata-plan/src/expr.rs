@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::codes;
 use crate::names::Names;
 use crate::parse;
+use crate::program::Optimised;
 use crate::scope::Scope;
 use crate::sql::Rewrite;
 use arrow::datatypes::DataType;
@@ -25,6 +26,7 @@ pub(crate) struct Planner {
     found: Mutex<Vec<Diagnostic>>,
     /// Names of what is wrong itself: nothing is said of what uses them.
     lost: Mutex<Lost>,
+    pub(crate) optimised: Optimised,
 }
 
 /// Whether aggregates belong in an expression.
@@ -38,7 +40,7 @@ pub(crate) enum Grain {
 
 impl Planner {
     pub(crate) fn new(clock: Clock, lost: Lost) -> Self {
-        Self { clock, names: Names::new(), found: Mutex::default(), lost: Mutex::new(lost) }
+        Self { clock, names: Names::new(), found: Mutex::default(), lost: Mutex::new(lost), optimised: Optimised::default() }
     }
 
     fn lost(&self) -> MutexGuard<'_, Lost> {

@@ -107,7 +107,7 @@ fn planned<'a>(pipeline: &'a Pipeline, clock: Clock, catalog: Catalog, lost: Los
         if let Some(pass) = attributes::pass(&planner, pipeline, &relations, entity, &extra) {
             passes.insert(entity.name.value.clone(), pass);
         }
-        match cogroup::global_tables(pipeline, &relations, &catalog, &entity.key.value) {
+        match cogroup::global_tables(&planner, pipeline, &relations, &catalog, &entity.key.value) {
             Ok(found) => globals.extend(found.into_iter().filter(|(_, g)| *g).map(|(n, _)| n)),
             Err(e) => planner.report(internal(entity.name.span, &e)),
         }
@@ -191,7 +191,7 @@ impl Compiled<'_> {
 
     /// `plan` with only what it uses: what two plans do not use cannot make them differ.
     pub fn pruned(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
-        program::optimised(plan)
+        program::pruned(plan)
     }
 
     /// Compiles from here on as if `known` were all that earlier steps found out; gives what was known until now.
@@ -245,10 +245,10 @@ impl Compiled<'_> {
     /// Sources and tables that are read to make `plan`, at any remove.
     fn relations_below(&self, plan: &LogicalPlan) -> Result<BTreeSet<String>> {
         let mut seen: BTreeSet<String> = BTreeSet::new();
-        let mut todo = program::needs(&program::optimised(plan)?)?;
+        let mut todo = program::needs(&self.planner.optimised.of(plan)?)?;
         while let Some((name, _)) = todo.pop_first() {
             if let (true, Some(plan)) = (!name.starts_with("raw:") && seen.insert(name.clone()), self.relations.plan(&name)) {
-                for (below, columns) in program::needs(&program::optimised(plan)?)? {
+                for (below, columns) in program::needs(&self.planner.optimised.of(plan)?)? {
                     todo.entry(below).or_default().extend(columns);
                 }
             }
@@ -329,7 +329,7 @@ impl Compiled<'_> {
                     let own: Vec<_> = own.map(datafusion::logical_expr::Expr::from).collect();
                     let plan = LogicalPlanBuilder::from(plan.clone()).project(own)?.build()?;
                     // Only the columns that are read are asked of the source below.
-                    self.inlined(program::optimised(&plan)?).map(Some)
+                    self.inlined(self.planner.optimised.of(&plan)?).map(Some)
                 }
                 None => Ok(None),
             }

@@ -370,7 +370,7 @@ impl Compiled<'_> {
                 program::optimised(&self.narrowed_pass(entity, names)?)?
             }
             Node::Source(name) | Node::Table(name) => match self.relations.plan(name) {
-                Some(plan) => program::optimised(plan)?,
+                Some(plan) => self.planner.optimised.of(plan)?,
                 None => return plan_err!("there is no table `{name}`"),
             },
             Node::Wave(_) => {
@@ -429,7 +429,7 @@ impl Compiled<'_> {
         let own = plan.schema().iter().filter(|(q, _)| is_table || q.is_some_and(|q| q.table() == name));
         let own: Vec<Expr> = own.map(|(q, f)| Expr::from((q, f)).alias(f.name())).collect();
         let plan = LogicalPlanBuilder::from(plan.clone()).project(own)?.build()?;
-        self.inlined(program::optimised(&plan)?)
+        self.inlined(self.planner.optimised.of(&plan)?)
     }
 
     fn are_attributes(&self, entity: &str, names: &[String]) -> bool {

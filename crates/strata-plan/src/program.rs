@@ -9,6 +9,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableScan};
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
 use strata_operators::bucket::BucketTable;
 
 /// Columns read of each bucket table.
@@ -25,10 +26,43 @@ pub(crate) enum Reach {
 
 /// The plan with types settled and columns pruned, as a session would do it.
 pub(crate) fn optimised(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    let options = ConfigOptions::default();
-    let plan = Analyzer::new().execute_and_check(plan.clone(), &options, |_, _| {})?;
-    let context = OptimizerContext::new().without_query_execution_start_time();
-    Optimizer::new().optimize(plan, &context, |_, _| {})
+    optimised_by(plan, OptimizerContext::new())
+}
+
+/// The plan with types settled and columns pruned, but not as far as it could be optimised.
+pub(crate) fn pruned(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    optimised_by(plan, OptimizerContext::new().with_max_passes(1))
+}
+
+fn optimised_by(plan: &LogicalPlan, context: OptimizerContext) -> Result<LogicalPlan> {
+    let plan = Analyzer::new().execute_and_check(plan.clone(), &ConfigOptions::default(), |_, _| {})?;
+    Optimizer::new().optimize(plan, &context.without_query_execution_start_time(), |_, _| {})
+}
+
+/// Plans over bucket tables that were optimised before: the identity of a step and the step itself ask for the same ones.
+#[derive(Default)]
+pub(crate) struct Optimised(Mutex<HashMap<LogicalPlan, LogicalPlan>>);
+
+impl Optimised {
+    /// As [`optimised`]. Of a plan that reads anything but bucket tables nothing is kept: which files a scan reads is no part of its equality.
+    pub(crate) fn of(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        let is_other = |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if bucket_table(scan).is_none());
+        let mut others = false;
+        plan.apply_with_subqueries(|node| {
+            others |= is_other(node) || matches!(node, LogicalPlan::Extension(_));
+            Ok(if others { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        if others {
+            return optimised(plan);
+        }
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().get(plan) {
+            return Ok(found.clone());
+        }
+        let made = optimised(plan)?;
+        known().insert(plan.clone(), made.clone());
+        Ok(made)
+    }
 }
 
 /// Columns of each bucket table that an optimised plan reads.

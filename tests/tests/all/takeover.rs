@@ -18,7 +18,7 @@ use strata_testkit::s3::{S3Server, environment};
 const OUTPUTS: [&str; 4] = ["customer_360", "customer_segments", "segment_profile", "panel_sample"];
 
 /// Waits for a run's end by its events; gives its report. Fails unless it succeeded.
-fn succeeded(cluster: &LocalCluster, run: &str) -> Value {
+pub(crate) fn succeeded(cluster: &LocalCluster, run: &str) -> Value {
     let strata = |verb: &[&str]| {
         let out = cluster.command().arg("runs").args(verb).args(["--to", &cluster.url()]).output().unwrap();
         assert!(out.status.success(), "{verb:?}: {}\n{}", said(&out), cluster.logs());

@@ -1,10 +1,12 @@
 //! The one shape of our scalar functions: a name, a coercion and a vectorised body. Never holds state of a call.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use arrow::datatypes::DataType;
-use datafusion::common::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+
+use super::values::HASHER;
 
 /// A scalar function of ours. Two are equal when their names are: there is one of each.
 #[derive(Debug)]
@@ -46,6 +48,17 @@ impl Hash for Scalar {
 impl ScalarUDFImpl for Scalar {
     fn name(&self) -> &str {
         self.name
+    }
+
+    /// Long literals are named by their hash: names are made again and again while a plan is optimised.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let named = |arg: &Expr| match arg {
+            Expr::Literal(value @ (ScalarValue::Binary(_) | ScalarValue::List(_)), _) => {
+                format!("#{:016x}", HASHER.hash_one(value))
+            }
+            other => other.schema_name().to_string(),
+        };
+        Ok(format!("{}({})", self.name, args.iter().map(named).collect::<Vec<_>>().join(",")))
     }
 
     fn signature(&self) -> &Signature {

@@ -51,7 +51,7 @@ proptest! {
             list(&flags.map(ScalarValue::from), &DataType::Boolean), ident("b"),
         ];
         let expected: Vec<Option<usize>> = rows.iter().map(|(n, w, b)| {
-            let n = numbers.iter().position(|x| *x == number((*n)?)).filter(|_| n.is_some())?;
+            let n = numbers.iter().position(|x| Some(*x) == n.map(number))?;
             let w = words.iter().position(|x| w.map(word).as_ref() == Some(x))?;
             let b = flags.iter().position(|x| Some(*x) == *b)?;
             Some((n * words.len() + w) * 2 + b)

@@ -135,10 +135,6 @@ fn names(weights: &Weights) -> Vec<String> {
     weights.rake.iter().map(|m| m.value.clone()).collect()
 }
 
-fn ascending(by: &[Expr]) -> Vec<SortExpr> {
-    by.iter().map(|b| b.clone().sort(true, false)).collect()
-}
-
 /// How the cells of a table of margins are told apart.
 #[derive(Debug, Clone)]
 pub enum CellBy {
