@@ -9,9 +9,9 @@ use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use hashbrown::HashMap;
 
-use super::columnar::{primitive, undictionaried};
+use super::columnar::primitive;
 use super::scalar::Scalar;
-use super::values::{HASHER, Texts, Values};
+use super::values::HASHER;
 
 /// Name of the function that numbers cells; pipelines cannot call it.
 pub const CELL: &str = "strata_cell";
@@ -34,18 +34,17 @@ pub(super) fn functions() -> Vec<Scalar> {
     ]
 }
 
-/// Whether values of this type can be levels.
+/// Whether values of this type can be levels. Texts are not: to look each up takes as long as to group by it.
 #[must_use]
 pub fn has_levels(data_type: &DataType) -> bool {
     level_type(data_type).is_some()
 }
 
 fn level_type(found: &DataType) -> Option<DataType> {
-    match undictionaried(found) {
+    match found {
         DataType::Boolean => Some(DataType::Int64),
         DataType::UInt64 => None,
         integer if integer.is_integer() => Some(DataType::Int64),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(DataType::Utf8),
         _ => None,
     }
 }
@@ -57,7 +56,7 @@ fn pairs(usage: &str, types: &[DataType]) -> Result<Vec<DataType>> {
     let mut out = vec![];
     for found in types.iter().skip(1).step_by(2) {
         let Some(level) = level_type(found) else {
-            return plan_err!("levels of `{usage}` are integers, texts or booleans, not {found}: write `cast(x as varchar)`");
+            return plan_err!("levels of `{usage}` are integers or booleans, not {found}");
         };
         out.push(DataType::List(Arc::new(Field::new_list_field(level.clone(), true))));
         out.push(level);
@@ -128,7 +127,6 @@ fn numbered(usage: &str, pairs: &[ColumnarValue], rows: usize) -> Result<(Vec<i3
         }
         match column.data_type() {
             DataType::Int64 => numbers(&levels, &column, &mut cells)?,
-            DataType::Utf8 => texts(&levels, &column, &mut cells)?,
             found => return internal_err!("`{usage}` was planned over {found}"),
         }
         if let Some(nulls) = column.nulls().filter(|n| n.null_count() > 0) {
@@ -160,16 +158,5 @@ fn numbers(levels: &ArrayRef, column: &ArrayRef, cells: &mut [i32]) -> Result<()
     let mut table = HashMap::with_capacity_and_hasher(levels.len(), HASHER);
     table.extend(levels.iter().copied().zip(0..));
     cells.iter_mut().zip(column).for_each(|(cell, value)| on(cell, n, table.get(value).copied().unwrap_or(NONE)));
-    Ok(())
-}
-
-fn texts(levels: &ArrayRef, column: &ArrayRef, cells: &mut [i32]) -> Result<()> {
-    let n = levels.len() as i32;
-    let mut known = Texts::new(DataType::Utf8);
-    // Levels are different, so each has its place as its number, and what is no level a greater one.
-    known.keys(levels, None)?;
-    for (cell, number) in cells.iter_mut().zip(known.keys(column, column.nulls())?.iter()) {
-        on(cell, n, i32::try_from(*number).ok().filter(|code| *code < n).unwrap_or(NONE));
-    }
     Ok(())
 }
