@@ -225,7 +225,8 @@ fn a_task_that_kills_every_worker_it_reaches_ends_its_own_run_and_no_other() {
     let (mut killed, mut healthy, began) = (0, 0, Instant::now());
     let mut other = start(&cluster, &c360, &work.path().join("out-0"), &[]);
     while poison.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(180), "{killed} killed\n{}", cluster.logs());
+        // Each loss is seen after 10 s, and a plan that the scheduler forgot to go on with after 30 s; on a busy machine several come together.
+        assert!(began.elapsed() < Duration::from_secs(420), "{killed} killed\n{}", cluster.logs());
         if let Ok(peer) = held.recv_timeout(Duration::from_millis(20)) {
             let victim = owner(&cluster, peer);
             victim.into_iter().for_each(|worker| cluster.kill_worker(worker));
