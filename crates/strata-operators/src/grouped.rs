@@ -261,12 +261,39 @@ mod tests {
             runtime.block_on(async {
                 let session = session(&rows, batch).await;
                 let sql = format!(
-                    "select {by}, count(*) as c, sum(n) as s, min(who) as w, count(n) filter (where day is not null) as f from t group by {by}"
+                    "select {by}, count(*) as c, sum(n) as s, min(who) as w, max(who) filter (where n > 0) as x,
+                     count(n) filter (where day is not null) as f from t group by {by}"
                 );
                 let (theirs, ours, replaced) = both(&session, &sql).await;
                 assert!(replaced);
                 let text = |batches: &[RecordBatch]| arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string();
                 let (theirs, ours) = (collect(theirs, session.task_ctx()).await, collect(ours, session.task_ctx()).await);
+                let lines = |t: String| t.lines().filter(|l| l.starts_with('|')).skip(1).map(str::to_owned).collect::<Vec<_>>();
+                assert_eq!(lines(text(&ours.unwrap())), lines(text(&theirs.unwrap())));
+            });
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn rows_are_sorted_as_by_the_other_sort(
+            rows in prop::collection::vec((Just(None), prop::option::of(any::<i32>()), prop::option::weighted(0.9, any::<i64>())), 0..200),
+            has_nulls in any::<bool>(),
+            batch in 1_usize..40,
+            by in prop::sample::select(vec!["day", "day desc, n", "n desc nulls last, day", "n nulls first"]),
+        ) {
+            let rows: Vec<Row> = rows.into_iter().filter(|r| has_nulls || (r.1.is_some() && r.2.is_some())).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let session = session(&rows, batch).await;
+                // What ties is the same row, by all that is shown of it.
+                let sql = format!("select day, n from t order by {by}, day, n");
+                let plan = session.sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
+                let ours = with_quicker(&plan).unwrap();
+                assert!(displayable(ours.as_ref()).indent(false).to_string().contains("SortedExec"));
+                let text = |batches: &[RecordBatch]| arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string();
+                let (theirs, ours) = (collect(plan, session.task_ctx()).await, collect(ours, session.task_ctx()).await);
                 let lines = |t: String| t.lines().filter(|l| l.starts_with('|')).skip(1).map(str::to_owned).collect::<Vec<_>>();
                 assert_eq!(lines(text(&ours.unwrap())), lines(text(&theirs.unwrap())));
             });

@@ -20,7 +20,8 @@ use futures::{TryStreamExt, stream};
 use std::fmt;
 use std::sync::Arc;
 
-/// Physical operator: the rows of `input` in an order; those that tie stay as they came. `input` has one partition.
+/// Physical operator: the rows of `input` in an order; those that tie stay as they came, where no value is null and each row's values fit one word.
+/// `input` has one partition.
 #[derive(Debug)]
 pub(crate) struct SortedExec {
     input: Arc<dyn ExecutionPlan>,
