@@ -297,33 +297,13 @@ pub(crate) enum Output {
     Json,
 }
 
-/// What a process is, as far as its memory goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// `--memory` is given.
-    Budgeted,
-    /// Works beside other programs.
-    Shared,
-    /// Runs tasks, on a machine that is there for it.
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "workers come with the feature"))]
-    Worker,
-    /// All else.
-    Other,
-}
-
 impl Args {
-    /// What this process is, as far as its memory goes.
-    pub(crate) fn role(&self) -> Role {
+    /// Whether this process moves rows: it runs pipelines, or tasks of them.
+    pub(crate) fn moves_rows(&self) -> bool {
         match &self.verb {
-            Verb::Run { memory: Some(_), .. } => Role::Budgeted,
-            Verb::Run { .. } => Role::Shared,
             #[cfg(feature = "cluster")]
-            Verb::Coordinator(_) => Role::Shared,
-            #[cfg(feature = "cluster")]
-            Verb::Worker(worker) if worker.memory.is_some() => Role::Budgeted,
-            #[cfg(feature = "cluster")]
-            Verb::Worker(_) => Role::Worker,
-            _ => Role::Other,
+            Verb::Coordinator(_) | Verb::Worker(_) => true,
+            verb => matches!(verb, Verb::Run { .. }),
         }
     }
 

@@ -25,18 +25,16 @@ mod verbs;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Milliseconds after which the allocator gives freed pages back; -1 is never.
-const PURGE: &str = "MIMALLOC_PURGE_DELAY";
-/// Whether it takes huge pages: fewer faults, but a page stays resident for the one piece of it that is used.
-const HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
+/// Where the allocator reads its settings from.
+const ALLOCATOR_SETTINGS: &str = "_RJEM_MALLOC_CONF";
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    if let Some(settings) = allocator(&args) {
-        start_again_with(settings);
+    if args.moves_rows() {
+        start_again_with(&allocator_settings(args.threads()));
     }
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("STRATA_LOG"))
@@ -58,29 +56,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Settings of the allocator, by what this process is. Measured on a run of 7 M rows: see `crates/README.md`, Memory.
-fn allocator(args: &args::Args) -> Option<[(&'static str, &'static str); 2]> {
-    match args.role() {
-        // The budget is of resident memory: what is freed must not count.
-        args::Role::Budgeted => Some([(PURGE, "0"), (HUGE_PAGES, "0")]),
-        // The next bucket needs them again: given back sooner, each is fetched and zeroed twice.
-        args::Role::Shared => Some([(PURGE, "1000"), (HUGE_PAGES, "0")]),
-        // The machine is there for it, and the next task needs the pages again.
-        args::Role::Worker => Some([(PURGE, "-1"), (HUGE_PAGES, "0")]),
-        args::Role::Other => None,
-    }
+/// Settings of the allocator where rows are moved. Measured on runs of 7 and 70 M rows: see `crates/README.md`, Memory.
+fn allocator_settings(threads: usize) -> String {
+    // Freed pages are found again where few arenas hold them; large blocks are kept for the next bucket like all others.
+    let everywhere = format!("narenas:{threads},oversize_threshold:0");
+    // Of a huge page all stays resident for the one piece that is used.
+    if cfg!(target_os = "linux") { format!("{everywhere},thp:never") } else { everywhere }
 }
 
 /// The allocator reads its settings only when a process starts, so this one starts again with them, as the same process; settings of the
 /// environment stay. Where that cannot be done the work goes on, with a higher peak, and says so.
 #[expect(clippy::disallowed_methods, reason = "settings of this process's allocator")]
-fn start_again_with(settings: [(&'static str, &'static str); 2]) {
+fn start_again_with(settings: &str) {
     use std::os::unix::process::CommandExt;
-    if settings.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
+    if std::env::var_os(ALLOCATOR_SETTINGS).is_some() {
         return;
     }
     let failed = match std::env::current_exe() {
-        Ok(own) => std::process::Command::new(own).args(std::env::args_os().skip(1)).envs(settings).exec(),
+        Ok(own) => std::process::Command::new(own).args(std::env::args_os().skip(1)).env(ALLOCATOR_SETTINGS, settings).exec(),
         Err(e) => e,
     };
     render::line(&format!("warning: the allocator keeps its own settings ({failed}); the peak of memory may be higher"));
