@@ -16,7 +16,7 @@ pub(crate) async fn run(given: &Given, keys: usize, output: Output) -> u8 {
         Err(e) => return verbs::failed(&e),
     };
     let (outcome, found) = verbs::compiled(&loaded);
-    if !outcome.is_some_and(|o| o.compiled.is_some()) || strata_engine::load::verdict(&found).is_err() {
+    if outcome.is_none_or(|o| o.compiled.is_none()) || strata_engine::load::verdict(&found).is_err() {
         return verbs::say(&loaded, &found, output);
     }
     match compared(&loaded, keys).await {

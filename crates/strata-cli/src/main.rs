@@ -66,7 +66,6 @@ fn allocator_settings(threads: usize) -> String {
 
 /// The allocator reads its settings only when a process starts, so this one starts again with them, as the same process; settings of the
 /// environment stay. Where that cannot be done the work goes on, with a higher peak, and says so.
-#[expect(clippy::disallowed_methods, reason = "settings of this process's allocator")]
 fn start_again_with(settings: &str) {
     use std::os::unix::process::CommandExt;
     if std::env::var_os(ALLOCATOR_SETTINGS).is_some() {

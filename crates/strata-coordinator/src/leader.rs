@@ -328,9 +328,7 @@ impl Work {
             journal: Arc::clone(ledger) as Arc<dyn Journal>,
         };
         let (result, report) = strata_engine::run(&loaded, &runner, &options, ledger.as_ref()).await;
-        if let Err(e) = self.hub.store.check(&self.fence).await {
-            return Err(e);
-        }
+        self.hub.store.check(&self.fence).await?;
         Ok(match result {
             Ok(()) => (
                 RunState::Succeeded,

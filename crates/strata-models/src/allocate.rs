@@ -199,7 +199,7 @@ fn rounded(shares: &[u64], n: u64, rounding: Rounding) -> Vec<u64> {
     let quota = |share: u64| (n * u128::from(share) / total, n * u128::from(share) % total);
     if let Rounding::Random(start) = rounding {
         // 53 bits of it: the product with a total below 2^64 fits.
-        let start = total * ((start.clamp(0.0, 1.0) * 2f64.powi(53)) as u128).min((1 << 53) - 1) >> 53;
+        let start = (total * ((start.clamp(0.0, 1.0) * 2f64.powi(53)) as u128).min((1 << 53) - 1)) >> 53;
         let (mut shared, mut before) = (0, 0);
         let row = |share: &u64| {
             shared += u128::from(*share);

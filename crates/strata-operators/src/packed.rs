@@ -163,7 +163,7 @@ impl Packed {
 
 /// Bytes that a batch takes when it is not packed; what it is a slice of is not counted.
 fn whole_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|c| slice_bytes(c)).sum()
+    batch.columns().iter().map(slice_bytes).sum()
 }
 
 fn slice_bytes(column: &ArrayRef) -> usize {
@@ -298,8 +298,8 @@ fn codes<const STEP: i64>(values: &[i64], base: i64, widest: i64) -> Option<Code
     };
     let codes = match widest / STEP {
         ..=0xff => Codes::Bytes(values.iter().map(|v| code(v) as u8).collect()),
-        ..=0xffff => Codes::Shorts(values.iter().map(|v| code(v) as u16).collect()),
-        ..=0xffff_ffff => Codes::Longs(values.iter().map(|v| code(v) as u32).collect()),
+        0x100..=0xffff => Codes::Shorts(values.iter().map(|v| code(v) as u16).collect()),
+        0x1_0000..=0xffff_ffff => Codes::Longs(values.iter().map(|v| code(v) as u32).collect()),
         _ => return None,
     };
     (rest == 0).then_some(codes)
@@ -375,9 +375,11 @@ mod tests {
     use arrow::datatypes::{Field, Schema};
     use proptest::prelude::*;
 
-    fn batch(rows: &[(Option<i64>, Option<i64>, u8, bool)]) -> RecordBatch {
+    type Row = (Option<i64>, Option<i64>, u8, bool);
+
+    fn batch(rows: &[Row]) -> RecordBatch {
         let words = ["store", "online", "app", "", "ärger, und noch mehr"];
-        let wide = |f: fn(&(Option<i64>, Option<i64>, u8, bool)) -> Option<i64>| rows.iter().map(f).collect::<Vec<_>>();
+        let wide = |f: fn(&Row) -> Option<i64>| rows.iter().map(f).collect::<Vec<_>>();
         let (a, b) = (wide(|r| r.0), wide(|r| r.1));
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("wide", Arc::new(Int64Array::from(a.clone()))),

@@ -223,6 +223,7 @@ mod tests {
 
     type Row = (Option<u8>, Option<i32>);
 
+    #[expect(clippy::disallowed_methods, reason = "a plain session: nothing of ours but the operator")]
     async fn session(rows: &[Row], batch: usize) -> SessionContext {
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1).with_batch_size(batch));
         let who = StringArray::from_iter(rows.iter().map(|(k, _)| k.map(|k| format!("p{}", k % 5))));

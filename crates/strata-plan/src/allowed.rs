@@ -72,7 +72,7 @@ impl<'a> Look<'a> {
             let message = format!("`{name}` depends on the order of rows, and this window has none");
             self.refuse(codes::NO_TOTAL_ORDER, message, "write `over (… order by …)`, with the key of the table at the end");
         }
-        if matches!(name.as_str(), "repeat" | "lpad" | "rpad") && !filled(f).is_some_and(|n| n <= FILLED_MAX) {
+        if matches!(name.as_str(), "repeat" | "lpad" | "rpad") && filled(f).is_none_or(|n| n > FILLED_MAX) {
             let message = format!("`{name}` must say in figures how many characters it makes, at most {FILLED_MAX}");
             self.refuse(codes::TOO_LARGE, message, "write the number, e.g. `lpad(code, 8, '0')`");
         }

@@ -177,10 +177,10 @@ mod tests {
     fn the_order_and_the_cut_into_batches_do_not_matter_and_the_number_of_copies_does() {
         let whole = batch(vec![Some(1), Some(2), None, Some(2)], vec![Some("a"), None, Some(""), None]);
         let turned = batch(vec![None, Some(2), Some(2), Some(1)], vec![Some(""), None, None, Some("a")]);
-        assert_eq!(hash(&[whole.clone()]), hash(&[turned.clone()]));
-        assert_eq!(hash(&[whole.clone()]), hash(&[turned.slice(0, 1), turned.slice(1, 3)]));
-        assert_eq!(hash(&[whole.clone()]), hash(&[whole.slice(0, 2)]).plus(hash(&[whole.slice(2, 2)])));
-        assert_ne!(hash(&[whole.clone()]), hash(&[whole.slice(0, 3)]));
+        assert_eq!(hash(std::slice::from_ref(&whole)), hash(std::slice::from_ref(&turned)));
+        assert_eq!(hash(std::slice::from_ref(&whole)), hash(&[turned.slice(0, 1), turned.slice(1, 3)]));
+        assert_eq!(hash(std::slice::from_ref(&whole)), hash(&[whole.slice(0, 2)]).plus(hash(&[whole.slice(2, 2)])));
+        assert_ne!(hash(std::slice::from_ref(&whole)), hash(&[whole.slice(0, 3)]));
         let copies = |count: usize| hash(&vec![whole.slice(0, 1); count]);
         assert_ne!(copies(1), copies(3));
         let null_for_empty = batch(vec![Some(1), Some(2), None, Some(2)], vec![Some("a"), None, None, None]);

@@ -67,7 +67,6 @@ impl PhysicalOptimizerRule for FewFiles {
 }
 
 /// A session with our settings, functions and operators. Errors: `Execution` if the spill folder cannot be used.
-#[expect(clippy::disallowed_methods, reason = "the one place that builds a session")]
 pub fn session(limits: &Limits) -> Result<SessionContext> {
     let config = match limits.memory_bytes {
         None => config(limits).with_extension(Arc::new(Roomy)),

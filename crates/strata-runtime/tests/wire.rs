@@ -1,5 +1,7 @@
 //! Screens, duplicate filters and cogroups cross the wire, logically and physically, and give the same rows; copies that differ are
 //! quarantined, all of them.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
+
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{Column, TableReference};

@@ -253,6 +253,7 @@ fn kill(child: &mut Option<Child>) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a stop watch")]
 fn ended(child: &mut Option<Child>) -> Option<i32> {
     let mut child = child.take()?;
     let began = Instant::now();
@@ -268,6 +269,7 @@ fn ended(child: &mut Option<Child>) -> Option<i32> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a stop watch")]
 fn wait(ready: impl Fn() -> bool, what: &str) {
     let began = Instant::now();
     while !ready() {

@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_that_says_so() {
-        let rows = vec![1];
+        let rows = [1];
         let task = async move {
             tokio::task::yield_now().await;
             Ok(rows[rows.len()])

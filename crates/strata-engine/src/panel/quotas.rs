@@ -137,12 +137,12 @@ fn named(step: &str, quotas: &[Quota], strata: &[Stratum], wave: &Wave) -> Resul
 
 /// Whether the nearest quotas that can be filled are as near as their tolerances allow.
 fn is_within(quotas: &[Quota], margins: &[Margin], clash: &Clash, sample: u64) -> bool {
-    let all = quotas.iter().zip(margins).zip(&clash.nearest);
+    let mut all = quotas.iter().zip(margins).zip(&clash.nearest);
     let near = |((quota, margin), nearest): ((&Quota, &Margin), &Vec<u64>)| {
-        let each = quota.cells.iter().zip(&margin.levels).zip(nearest);
-        each.map(|(((_, target), level), n)| level.target.abs_diff(*n) <= tolerance(target, sample)).all(|ok| ok)
+        let mut each = quota.cells.iter().zip(&margin.levels).zip(nearest);
+        each.all(|(((_, target), level), n)| level.target.abs_diff(*n) <= tolerance(target, sample))
     };
-    clash.plan.total == sample && all.map(near).all(|ok| ok)
+    clash.plan.total == sample && all.all(near)
 }
 
 /// How far a quota may be missed, in people.

@@ -250,7 +250,7 @@ mod tests {
                 let mut found = vec![];
                 numbering.number(&columns(part)[..width], &mut found).unwrap();
                 let keys = part.iter().map(|r| {
-                    let key = vec![r.0.map(|v| v.to_string()), r.1.map(|v| v.to_string()), r.2.map(|v| v.to_string())];
+                    let key = [r.0.map(|v| v.to_string()), r.1.map(|v| v.to_string()), r.2.map(|v| v.to_string())];
                     let next = expected.len();
                     *expected.entry(key[..width].to_vec()).or_insert_with(|| { order.push(*r); next })
                 });

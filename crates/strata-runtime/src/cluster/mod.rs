@@ -72,7 +72,6 @@ pub fn environment(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
 }
 
 /// The session that plans for a cluster.
-#[expect(clippy::disallowed_methods, reason = "the same state as every session; only its settings are a cluster's")]
 pub fn session(config: SessionConfig, environment: Arc<RuntimeEnv>) -> Result<SessionContext> {
     Ok(SessionContext::new_with_state(settings::state(config, environment)?))
 }

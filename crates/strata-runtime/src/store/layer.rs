@@ -313,7 +313,7 @@ mod tests {
         layer.put(&path, PutPayload::from_static(b"id\n2\n")).await.unwrap();
         for said in [
             layer.get_range(&name, 0..2).await.unwrap_err().to_string(),
-            layer.get_ranges(&name, &[0..2]).await.unwrap_err().to_string(),
+            layer.get_ranges(&name, std::slice::from_ref(&(0..2))).await.unwrap_err().to_string(),
             layer.get(&name).await.unwrap_err().to_string(),
         ] {
             assert!(said.contains("lake/orders.csv") && said.contains("changed after the run had pinned it"), "{said}");

@@ -92,7 +92,7 @@ impl Left {
         let good = ask();
         assert_eq!(end_of(&cluster, &good, PATIENCE)["state"], "SUCCEEDED");
         let written = |run: &str| {
-            let seen = cluster.watch(run, 0).filter(|e| e["kind"] == "step_finished").find(|e| is_second_write(e));
+            let seen = cluster.watch(run, 0).filter(|e| e["kind"] == "step_finished").find(is_second_write);
             assert!(seen.is_some(), "run {run} ended too soon\n{}", cluster.logs());
         };
         let dead = ask();
