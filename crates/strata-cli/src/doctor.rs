@@ -71,7 +71,10 @@ fn machine() -> Vec<Finding> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     vec![
         Finding::good("version", format!("strata {version} ({features}), {system}")),
-        Finding::good("allocator", "jemalloc; a run keeps freed pages for its next rows, and gives back within seconds what it does not need"),
+        Finding::good(
+            "allocator",
+            "jemalloc; a run keeps freed pages for its next rows, and gives back within seconds what it does not need",
+        ),
         Finding::good("cores", cores.to_string()),
         memory(),
         space(&std::env::temp_dir()),

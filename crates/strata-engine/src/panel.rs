@@ -1,6 +1,7 @@
 //! One wave of a panel: waterfall → allocation → draw → weights. Never draws by a row's place.
 
 mod allocation;
+mod cells;
 mod draw;
 pub(crate) mod history;
 mod margins;

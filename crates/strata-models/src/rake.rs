@@ -4,14 +4,16 @@
 mod curve;
 mod diagnostics;
 mod problem;
+mod weights;
 mod within;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, exact::Sum};
 pub use curve::{CapPoint, Spread, cap_curve};
-pub use diagnostics::{WeightDiagnostics, weight_diagnostics};
+pub use diagnostics::{WeightDiagnostics, factored_diagnostics, weight_diagnostics};
 use problem::Problem;
+pub use weights::CellWeights;
 pub use within::{least_miss, rake_within};
 
 /// One level of a margin.

@@ -41,7 +41,7 @@ pub use nodes::{Node, Required, Written, resolve};
 pub use panel::{DrawnRow, Gathered, Measured, Overlap, PanelColumns, Waterfall, cells_of, is_gathered};
 /// How the rows of a sample become cells, and cells' factors weights of rows.
 pub mod weighing {
-    pub use crate::panel::{CellBy, distinct, multiplied, summed};
+    pub use crate::panel::{CellBy, cell_weights, distinct, multiplied};
 }
 pub use quarantine::{DUPLICATES, FILE};
 pub use segments::{Boundary, KMeansPlan, Ranking};

@@ -8,7 +8,7 @@ mod weights;
 
 pub use draw::{DrawnRow, Gathered, is_gathered};
 pub use parts::Overlap;
-pub use weights::{CellBy, distinct, multiplied, summed};
+pub use weights::{CellBy, cell_weights, distinct, multiplied};
 
 use crate::Compiled;
 use crate::attributes::CONSENT;

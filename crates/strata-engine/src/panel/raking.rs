@@ -1,17 +1,14 @@
 //! Raking of a drawn wave: margins of the population, cells of the sample, factors. Never moves a weight over its cap.
 
-use super::{contract, text, values};
+use super::cells::{Cells, Sample};
+use super::{contract, text};
 use crate::error::{Error, Result};
 use crate::report::{CapReport, WeightReport};
 use crate::run::Run;
-use crate::solve::{float, integer, scalar};
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::Int32Type;
-use arrow::record_batch::RecordBatch;
-use datafusion::common::{ScalarValue, internal_datafusion_err};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::solve::{integer, scalar};
+use datafusion::common::ScalarValue;
+use std::collections::{BTreeMap, BTreeSet};
 use strata_models::calibrate::Limits;
-use strata_models::exact::Sum;
 use strata_models::rake::{self, Cell, Level, Margin, NotConverged, Options, Raked, Totals};
 use strata_models::weights::Excess;
 use strata_plan::Factors;
@@ -58,31 +55,24 @@ pub(crate) async fn population(run: &mut Run<'_>, step: &str, wave: &Wave, weigh
 pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weights: &Weights) -> Result<WeightReport> {
     let Population { levels, margins } = population(run, step, wave, weights).await?;
     let (m, capped) = (weights.rake.len(), weights.cap.is_some());
-    // Drawn by size, everybody has a weight of their own; else the few weights of each cell say what it sums up to as well.
-    let by_size = wave.further.draw.size.is_some() && !capped;
     let mut by = run.planned(step, run.compiled.cells_by(wave, &levels))?;
-    let found = loop {
-        let plan = if by_size { run.compiled.cells(wave, &by) } else { run.compiled.design_weights(wave, &by) };
+    let Sample { mut cells, keys, weights: of_cells } = loop {
+        // A cap is on the weight of a row: rows of different weights are cells of their own.
+        let plan = if capped { run.compiled.design_weights(wave, &by) } else { run.compiled.cell_weights(wave, &by) };
         let plan = run.planned(step, plan)?;
         let found = run.collect(step, plan).await?;
-        if matches!(by, CellBy::Columns(_)) || found.iter().all(|batch| batch.column(0).null_count() == 0) {
-            break found;
+        let cells = Cells { levels: &levels, by: &by };
+        match if capped { cells.by_weight(&found)? } else { cells.of_weights(&found)? } {
+            Some(sample) => break sample,
+            // Somebody has a value that nobody of the population has: the columns say which.
+            None => by = CellBy::Columns(weights.rake.iter().map(|r| r.value.clone()).collect()),
         }
-        // Somebody has a value that nobody of the population has: the columns say which.
-        by = CellBy::Columns(weights.rake.iter().map(|r| r.value.clone()).collect());
     };
-    let cells = Cells { levels: &levels, by };
-    let Sample { cells: mut found_cells, keys, distinct } = match (capped, by_size) {
-        (true, _) => cells.by_weight(&found)?,
-        (false, true) => cells.summed(&found)?,
-        (false, false) => cells.of_weights(&found)?,
-    };
-    let present = (0..m).map(|j| found_cells.iter().filter_map(|c| c.codes[j]).collect()).collect::<Vec<BTreeSet<u32>>>();
+    let present = (0..m).map(|j| cells.iter().filter_map(|c| c.codes[j]).collect()).collect::<Vec<BTreeSet<u32>>>();
     let Joined { margins, codes, said: joined } = joined(weights, &margins, &present);
-    for cell in &mut found_cells {
+    for cell in &mut cells {
         cell.codes.iter_mut().zip(&codes).for_each(|(code, new)| *code = code.and_then(|c| new.get(c as usize).copied()));
     }
-    let (cells_by, cells) = (cells, found_cells);
     let options = options(weights);
     let free = rake::rake(&margins, &cells, &options).map_err(|e| contract(step, &e))?;
     let caps = match weights.report.iter().any(|r| r.value == "cap_curve") {
@@ -98,8 +88,7 @@ pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weig
     };
     let diagnostics = match capped {
         true => rake::weight_diagnostics(cells.iter().zip(&raked.factors).map(|(c, f)| (c.weight / c.rows as f64 * f, c.rows))),
-        false if by_size => sample_weights(run, step, wave, (&cells_by, &keys), &raked.factors).await?,
-        false => rake::weight_diagnostics(distinct.iter().map(|(cell, base, rows)| (base * raked.factors[*cell], *rows))),
+        false => rake::factored_diagnostics(of_cells.iter().zip(raked.factors.iter().copied())),
     };
     let factors = keys.into_iter().zip(&raked.factors).map(|(cell, factor)| Factors { cell, factor: *factor }).collect();
     run.solved.factors.insert(wave.name.value.clone(), factors);
@@ -123,109 +112,6 @@ pub(super) async fn rake_sample(run: &mut Run<'_>, step: &str, wave: &Wave, weig
         dropped: raked.dropped.iter().map(|d| format!("{} = {} ({} in the population)", d.margin, d.level, d.target)).collect(),
         joined,
     })
-}
-
-/// A sample as raking takes it.
-struct Sample {
-    cells: Vec<Cell>,
-    /// What its rows have in common.
-    keys: Vec<Vec<ScalarValue>>,
-    /// Of each weight in a cell: the cell, the weight, and its rows; none where the weights are looked up afterwards.
-    distinct: Vec<(usize, f64, u64)>,
-}
-
-/// How the cells of a sample stand in rows of a plan's result.
-struct Cells<'a> {
-    levels: &'a [Vec<ScalarValue>],
-    by: CellBy,
-}
-
-impl Cells<'_> {
-    /// Columns that say which cell it is.
-    fn width(&self) -> usize {
-        match &self.by {
-            CellBy::Columns(margins) => margins.len(),
-            CellBy::Number(_) => 1,
-        }
-    }
-
-    /// The values that a row's cell has in common.
-    fn key(&self, batch: &RecordBatch, row: usize) -> Result<Vec<ScalarValue>> {
-        if let CellBy::Columns(margins) = &self.by {
-            return values(batch, margins.len(), row);
-        }
-        let Some(numbers) = batch.column(0).as_primitive_opt::<Int32Type>() else {
-            return Err(Error::of_step(
-                "weights",
-                internal_datafusion_err!("cells are numbered by `{}`", batch.column(0).data_type()),
-            ));
-        };
-        let mut rest = numbers.value(row) as usize;
-        let mut key: Vec<ScalarValue> = Vec::with_capacity(self.levels.len());
-        for levels in self.levels.iter().rev() {
-            key.push(levels[rest % levels.len()].clone());
-            rest /= levels.len();
-        }
-        key.reverse();
-        Ok(key)
-    }
-
-    fn codes(&self, key: &[ScalarValue]) -> Vec<Option<u32>> {
-        key.iter().zip(self.levels).map(|(v, l)| l.iter().position(|x| x == v).map(|i| i as u32)).collect()
-    }
-
-    /// From sums of cells.
-    fn summed(&self, found: &[RecordBatch]) -> Result<Sample> {
-        let (m, mut out) = (self.width(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
-        for batch in found {
-            for row in 0..batch.num_rows() {
-                let key = self.key(batch, row)?;
-                let rows = integer(std::slice::from_ref(batch), m, row) as u64;
-                out.cells.push(Cell { codes: self.codes(&key), weight: float(batch, m + 1, row), rows });
-                out.keys.push(key);
-            }
-        }
-        Ok(out)
-    }
-
-    /// From weights in cells. A cap is on the weight of a row: rows of different weights are cells of their own.
-    fn by_weight(&self, found: &[RecordBatch]) -> Result<Sample> {
-        let (m, mut out) = (self.width(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
-        for batch in found {
-            for row in 0..batch.num_rows() {
-                let mut key = self.key(batch, row)?;
-                let codes = self.codes(&key);
-                key.push(scalar(batch, m, row)?);
-                let rows = integer(std::slice::from_ref(batch), m + 1, row) as u64;
-                out.cells.push(Cell { codes, weight: float(batch, m, row) * rows as f64, rows });
-                out.keys.push(key);
-            }
-        }
-        Ok(out)
-    }
-
-    /// From weights in cells, which stand in order: what each cell sums up to, exactly.
-    fn of_weights(&self, found: &[RecordBatch]) -> Result<Sample> {
-        let (m, mut out) = (self.width(), Sample { cells: vec![], keys: vec![], distinct: vec![] });
-        let mut sum = Sum::new();
-        for batch in found {
-            for row in 0..batch.num_rows() {
-                let key = self.key(batch, row)?;
-                let (base, rows) = (float(batch, m, row), integer(std::slice::from_ref(batch), m + 1, row) as u64);
-                if out.keys.last() != Some(&key) {
-                    sum = Sum::new();
-                    out.cells.push(Cell { codes: self.codes(&key), weight: 0.0, rows: 0 });
-                    out.keys.push(key);
-                }
-                sum.add_product(base, rows as f64);
-                out.distinct.push((out.cells.len() - 1, base, rows));
-                if let Some(cell) = out.cells.last_mut() {
-                    (cell.weight, cell.rows) = (sum.value(), cell.rows + rows);
-                }
-            }
-        }
-        Ok(out)
-    }
 }
 
 /// Margins of which levels were joined.
@@ -300,30 +186,6 @@ pub(crate) fn cap_curve(step: &str, problem: (&[Margin], &[Cell], &Options), fre
     Ok(MULTIPLES.iter().zip(curve).map(one).collect())
 }
 
-/// Diagnostics of the weights from the distinct (cell, design weight) of the sample.
-async fn sample_weights(
-    run: &mut Run<'_>,
-    step: &str,
-    wave: &Wave,
-    (cells, keys): (&Cells<'_>, &[Vec<ScalarValue>]),
-    factors: &[f64],
-) -> Result<Option<rake::WeightDiagnostics>> {
-    let plan = run.planned(step, run.compiled.design_weights(wave, &cells.by))?;
-    let found = run.collect(step, plan).await?;
-    let m = cells.width();
-    let factors: HashMap<&[ScalarValue], f64> = keys.iter().map(Vec::as_slice).zip(factors.iter().copied()).collect();
-    let mut weights = vec![];
-    for batch in &found {
-        for row in 0..batch.num_rows() {
-            if let Some(factor) = factors.get(cells.key(batch, row)?.as_slice()) {
-                let rows = integer(std::slice::from_ref(batch), m + 1, row) as u64;
-                weights.push((float(batch, m, row) * factor, rows));
-            }
-        }
-    }
-    Ok(rake::weight_diagnostics(weights))
-}
-
 pub(crate) fn options(weights: &Weights) -> Options {
     Options {
         tolerance: weights.tolerance,
@@ -345,12 +207,6 @@ pub(crate) fn options(weights: &Weights) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
-    use arrow::datatypes::Float64Type;
-    use datafusion::execution::FunctionRegistry;
-    use datafusion::logical_expr::{LogicalPlan, ident};
-    use std::sync::Arc;
-    use strata_plan::weighing;
 
     #[test]
     fn a_level_that_nobody_has_is_joined_with_its_neighbour() {
@@ -382,124 +238,5 @@ mod tests {
         assert_eq!((some.margins[0].clone(), some.said.len()), (margins[0].clone(), 1));
         let none = joined(&weights("absent: error"), &margins, &present);
         assert_eq!((none.margins.as_slice(), none.said.len()), (margins.as_slice(), 0));
-    }
-
-    /// Rows of a sample in memory: four margins of 6, 2, 9 and 5 levels, as codes or as text, and a weight of `distinct` possible ones.
-    fn frame(rows: u64, text: bool, distinct: u64) -> Vec<RecordBatch> {
-        let mut n = 20_261_122_u64;
-        let mut below = |m: u64| {
-            n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (n >> 33) % m
-        };
-        let mut out = vec![];
-        for start in (0..rows).step_by(8192) {
-            let mut columns: Vec<Vec<u64>> = vec![vec![]; 4];
-            let mut base = vec![];
-            for _ in start..rows.min(start + 8192) {
-                let age = below(6).min(below(6));
-                let levels = [age, below(2).max(u64::from(age == 0)), below(9).min(below(9)), below(5).max(below(5))];
-                columns.iter_mut().zip(levels).for_each(|(c, level)| c.push(level));
-                base.push(0.5 + below(distinct) as f64 / distinct as f64);
-            }
-            let array = |(name, codes): (&&str, &Vec<u64>)| -> ArrayRef {
-                match text {
-                    true => Arc::new(StringArray::from_iter_values(codes.iter().map(|c| format!("{name}{c}")))),
-                    false => Arc::new(Int64Array::from_iter_values(codes.iter().map(|c| *c as i64))),
-                }
-            };
-            let mut arrays: Vec<(&str, ArrayRef)> = MARGINS.iter().zip(&columns).map(|(m, c)| (*m, array((m, c)))).collect();
-            arrays.push((strata_plan::PanelColumns::DESIGN_WEIGHT, Arc::new(Float64Array::from(base))));
-            out.push(RecordBatch::try_from_iter(arrays).unwrap());
-        }
-        out
-    }
-
-    const MARGINS: [&str; 4] = ["age", "sex", "region", "segment"];
-    const LEVELS: [u64; 4] = [6, 2, 9, 5];
-
-    /// Processor time of this process so far, in hundredths of a second (Linux: user and system).
-    fn processor() -> f64 {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let fields: Vec<f64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().filter_map(|f| f.parse().ok()).collect();
-        // After the name and the state: the 14th and 15th of all.
-        fields.get(10).zip(fields.get(11)).map_or(0.0, |(user, system)| user + system)
-    }
-
-    /// Cells, factors and the weight of every row from rows in memory, as a wave has them; the greatest relative miss of a margin.
-    async fn weighed(
-        context: &datafusion::prelude::SessionContext,
-        frame: Vec<RecordBatch>,
-        (texts, by_size): (bool, bool),
-    ) -> f64 {
-        let margins: Vec<String> = MARGINS.map(str::to_owned).to_vec();
-        let (base, rows) = (ident(strata_plan::PanelColumns::DESIGN_WEIGHT), context.read_batches(frame).unwrap());
-        let run = async |plan: LogicalPlan| context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
-        let sample = rows.logical_plan().clone();
-        let levels: Vec<Vec<ScalarValue>> = MARGINS
-            .iter()
-            .zip(LEVELS)
-            .map(|(name, n)| {
-                let value = |code: u64| if texts { format!("{name}{code}").as_str().into() } else { (code as i64).into() };
-                (0..n).map(value).collect()
-            })
-            .collect();
-        let from = processor();
-        let by = CellBy::numbers(sample.schema(), &margins, &levels).unwrap();
-        assert_eq!(matches!(by, CellBy::Number(_)), !texts);
-        let sum = context.udaf("exact_sum").unwrap().call(vec![base.clone()]);
-        let plan = match by_size {
-            true => weighing::summed(sample.clone(), &by, sum),
-            false => weighing::distinct(sample.clone(), &by, base.clone()),
-        };
-        let found = run(plan.unwrap()).await;
-        let cells = Cells { levels: &levels, by };
-        let sample_of = if by_size { cells.summed(&found) } else { cells.of_weights(&found) }.unwrap();
-        let everybody = 1e6;
-        let level = |l: &ScalarValue, of: usize| Level { name: text(l), target: Some(everybody / of as f64) };
-        let targets: Vec<Margin> = MARGINS
-            .iter()
-            .zip(&levels)
-            .map(|(m, of)| Margin { name: (*m).to_owned(), levels: of.iter().map(|l| level(l, of.len())).collect() })
-            .collect();
-        let raked = rake::rake(&targets, &sample_of.cells, &Options::default()).unwrap();
-        let factors: Vec<Factors> = sample_of
-            .keys
-            .iter()
-            .zip(&raked.factors)
-            .map(|(cell, factor)| Factors { cell: cell.clone(), factor: *factor })
-            .collect();
-        let plan = weighing::multiplied(sample, &margins, base, false, &factors).unwrap();
-        let weighed = run(plan).await;
-        println!("cells, factors, weights of rows: {:.2} processor seconds", (processor() - from) / 100.0);
-        let mut sums: BTreeMap<(usize, String), f64> = BTreeMap::new();
-        for batch in &weighed {
-            let weights = batch.column_by_name(strata_plan::PanelColumns::WEIGHT).unwrap().as_primitive::<Float64Type>().clone();
-            for row in 0..batch.num_rows() {
-                for m in 0..4 {
-                    *sums.entry((m, text(&scalar(batch, m, row).unwrap()))).or_default() += weights.value(row);
-                }
-            }
-        }
-        let miss = |((m, _), sum): (&(usize, String), &f64)| (sum / (everybody / levels[*m].len() as f64) - 1.0).abs();
-        sums.iter().map(miss).fold(0.0, f64::max)
-    }
-
-    /// With `STRATA_RAKING_ROWS` it says what weighing so many rows in memory takes; few rows show that the weights are right.
-    #[test]
-    fn rows_in_memory_have_weights_that_meet_the_margins() {
-        let rows = std::env::var_os("STRATA_RAKING_ROWS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(20_000);
-        let context = strata_runtime::session(&strata_runtime::Limits::default()).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        for (text, by_size) in [(false, false), (false, true), (true, false), (true, true)] {
-            // Drawn by size everybody has a weight of their own.
-            let frame = frame(rows, text, if by_size { 1 << 30 } else { 5 });
-            println!(
-                "{rows} rows, {}, weights {}",
-                if text { "text" } else { "codes" },
-                if by_size { "by size" } else { "by stratum" }
-            );
-            let miss = runtime.block_on(weighed(&context, frame, (text, by_size)));
-            assert!(miss < 2e-6, "text {text}, by size {by_size}: {miss}");
-        }
     }
 }

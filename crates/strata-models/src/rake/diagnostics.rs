@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::CellWeights;
 use crate::exact::{Moments, Sum};
 
 /// Size and spread of weights.
@@ -47,11 +48,38 @@ pub fn weight_diagnostics(weights: impl IntoIterator<Item = (f64, u64)>) -> Opti
         // weight² as two floats, each times the count.
         let mut square = Sum::new();
         square.add_product(weight, weight);
-        for part in square.parts().unwrap_or_else(|| vec![f64::NAN]) {
+        for part in parts(&square) {
             moments.squares.add_product(part, count);
         }
         min = min.min(weight);
         max = max.max(weight);
     }
     WeightDiagnostics::from_moments(&moments, min, max)
+}
+
+/// Diagnostics of the weights of cells whose base weights are multiplied by a factor ≥ 0 each; none if there are no rows.
+pub fn factored_diagnostics<'a>(cells: impl IntoIterator<Item = (&'a CellWeights, f64)>) -> Option<WeightDiagnostics> {
+    let mut moments = Moments::new();
+    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+    for (cell, factor) in cells.into_iter().filter(|(cell, _)| cell.rows() > 0) {
+        let of_cell = cell.moments();
+        moments.n += of_cell.n;
+        for part in parts(&of_cell.sum) {
+            moments.sum.add_product(part, factor);
+        }
+        let mut square = Sum::new();
+        square.add_product(factor, factor);
+        let square = parts(&square);
+        for part in parts(&of_cell.squares) {
+            square.iter().for_each(|of_factor| moments.squares.add_product(part, *of_factor));
+        }
+        min = min.min(cell.min() * factor);
+        max = max.max(cell.max() * factor);
+    }
+    WeightDiagnostics::from_moments(&moments, min, max)
+}
+
+/// Floats whose exact sum it is; NaN for one that is not finite.
+fn parts(sum: &Sum) -> Vec<f64> {
+    sum.parts().unwrap_or_else(|| vec![f64::NAN])
 }

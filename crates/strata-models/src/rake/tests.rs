@@ -126,6 +126,34 @@ fn what_cannot_be_met_is_named() {
 }
 
 #[test]
+fn cells_say_what_their_rows_would() {
+    let rows = [(0, 1.1), (1, 0.3), (0, 2.7), (2, 1e-9), (1, 0.3), (0, 1.1), (2, 7e9)];
+    let factors = [1.7, 0.0, 3e-5];
+    let mut cells = vec![CellWeights::new(); 4];
+    rows.iter().for_each(|(cell, weight): &(usize, f64)| cells[*cell].add(*weight));
+    let found = factored_diagnostics(cells.iter().zip(factors.into_iter().chain([9.0]))).unwrap();
+    let each = weight_diagnostics(rows.iter().map(|(cell, weight)| (weight * factors[*cell], 1))).unwrap();
+    assert_eq!((found.n, found.min, found.max), (each.n, each.min, each.max));
+    for (found, each) in [(found.sum, each.sum), (found.deff, each.deff), (found.ess, each.ess)] {
+        assert!((found / each - 1.0).abs() < 1e-15, "{found} beside {each}");
+    }
+    assert!(factored_diagnostics([(&CellWeights::new(), 1.0)]).is_none());
+    // Merged in pieces and through bytes it is the same.
+    let (mut merged, mut bytes) = (CellWeights::new(), vec![]);
+    for weight in [2.7, 1.1, 1.1] {
+        let mut one = CellWeights::new();
+        one.add(weight);
+        one.to_bytes(&mut bytes);
+        merged.merge(&CellWeights::from_bytes(&std::mem::take(&mut bytes)).unwrap());
+    }
+    let mut whole = vec![];
+    merged.to_bytes(&mut bytes);
+    cells[0].to_bytes(&mut whole);
+    assert_eq!(bytes, whole);
+    assert!(CellWeights::from_bytes(&bytes[1..]).is_err());
+}
+
+#[test]
 fn diagnostics_do_not_depend_on_grouping() {
     let grouped = weight_diagnostics([(1.1, 3), (2.7, 2), (5.0, 0)]);
     let single = weight_diagnostics([(2.7, 1), (1.1, 1), (1.1, 1), (2.7, 1), (1.1, 1)]);

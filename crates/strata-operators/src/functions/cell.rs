@@ -75,9 +75,9 @@ fn coerce_factor(types: &[DataType]) -> Result<Vec<DataType>> {
 /// place, and so on, `Int32` from 0; null where a column is null or holds no level. Levels are lists of different values, none of them null, of
 /// at most [`CELLS_MAX`] cells. Errors: `Plan` for other levels.
 fn cell(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let (cells, one) = numbered(USAGE, &args.args, args.number_rows)?;
-    let nulls = NullBuffer::from_iter(cells.iter().map(|cell| *cell >= 0));
-    given(Arc::new(Int32Array::new(cells.into(), Some(nulls).filter(|n| n.null_count() > 0))), one)
+    let Cells { cells, some_outside, one } = Cells::of(USAGE, &args.args, args.number_rows)?;
+    let nulls = some_outside.then(|| NullBuffer::from_iter(cells.iter().map(|cell| *cell >= 0)));
+    given(Arc::new(Int32Array::new(cells.into(), nulls)), one)
 }
 
 /// What the list has at the cell of each row; null where the row is in no cell or the list has null there. Errors: `Plan` where the list is not
@@ -88,16 +88,17 @@ fn cell_factor(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     };
     let factors = list(FACTOR_USAGE, factors)?;
     let factors = primitive::<Float64Type>(&factors)?;
-    let (cells, one) = numbered(FACTOR_USAGE, pairs, args.number_rows)?;
     let all: usize = pairs.iter().step_by(2).map(|levels| Ok(list(FACTOR_USAGE, levels)?.len())).product::<Result<usize>>()?;
     if all != factors.len() {
         return plan_err!("`{FACTOR_USAGE}` has {} factors for {all} cells", factors.len());
     }
+    let Cells { cells, some_outside, one } = Cells::of(FACTOR_USAGE, pairs, args.number_rows)?;
     let values = factors.values();
-    let of = |cell: &i32| values.get(*cell as usize).copied();
-    let out: Vec<f64> = cells.iter().map(|cell| of(cell).unwrap_or(0.0)).collect();
-    let nulls = NullBuffer::from_iter(cells.iter().map(|cell| *cell >= 0 && factors.is_valid(*cell as usize)));
-    given(Arc::new(Float64Array::new(out.into(), Some(nulls).filter(|n| n.null_count() > 0))), one)
+    let out: Vec<f64> = cells.iter().map(|cell| values.get(*cell as usize).copied().unwrap_or(0.0)).collect();
+    let has = |cell: &i32| *cell >= 0 && factors.is_valid(*cell as usize);
+    let some_without = some_outside || (factors.null_count() > 0 && !cells.iter().all(has));
+    let nulls = some_without.then(|| NullBuffer::from_iter(cells.iter().map(has)));
+    given(Arc::new(Float64Array::new(out.into(), nulls)), one)
 }
 
 fn given(out: ArrayRef, one: bool) -> Result<ColumnarValue> {
@@ -112,51 +113,73 @@ fn list(usage: &str, argument: &ColumnarValue) -> Result<ArrayRef> {
     }
 }
 
-/// The cell of each row, and whether all arguments are literals, which are one row.
-fn numbered(usage: &str, pairs: &[ColumnarValue], rows: usize) -> Result<(Vec<i32>, bool)> {
-    let one = pairs.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-    let rows = if one { 1 } else { rows };
-    let mut cells = vec![0; rows];
-    let mut all = 1_usize;
-    for pair in pairs.chunks(2) {
-        let [levels, column] = pair else { return internal_err!("`{usage}` was planned with half a pair") };
-        let (levels, column) = (list(usage, levels)?, column.to_array(rows)?);
-        all = all.saturating_mul(levels.len());
-        if all > CELLS_MAX || levels.null_count() > 0 {
-            return plan_err!("levels of `{usage}` are not null, and of {CELLS_MAX} cells at most");
+/// The cells of a batch.
+struct Cells {
+    /// Of each row, [`NONE`] for none.
+    cells: Vec<i32>,
+    /// Whether a row may lie in none.
+    some_outside: bool,
+    /// Whether all arguments are literals, which are one row.
+    one: bool,
+}
+
+impl Cells {
+    fn of(usage: &str, pairs: &[ColumnarValue], rows: usize) -> Result<Self> {
+        let one = pairs.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let rows = if one { 1 } else { rows };
+        let mut out = Self { cells: vec![0; rows], some_outside: false, one };
+        let mut all = 1_usize;
+        for pair in pairs.chunks(2) {
+            let [levels, column] = pair else { return internal_err!("`{usage}` was planned with half a pair") };
+            let (levels, column) = (list(usage, levels)?, column.to_array(rows)?);
+            all = all.saturating_mul(levels.len());
+            if all > CELLS_MAX || levels.null_count() > 0 {
+                return plan_err!("levels of `{usage}` are not null, and of {CELLS_MAX} cells at most");
+            }
+            match column.data_type() {
+                DataType::Int64 => {
+                    out.go_on(primitive::<Int64Type>(&levels)?.values(), primitive::<Int64Type>(&column)?.values())
+                }
+                found => return internal_err!("`{usage}` was planned over {found}"),
+            }
+            if let Some(nulls) = column.nulls().filter(|n| n.null_count() > 0) {
+                out.some_outside = true;
+                out.cells.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(cell, _)| *cell = NONE);
+            }
         }
-        match column.data_type() {
-            DataType::Int64 => numbers(&levels, &column, &mut cells)?,
-            found => return internal_err!("`{usage}` was planned over {found}"),
-        }
-        if let Some(nulls) = column.nulls().filter(|n| n.null_count() > 0) {
-            cells.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(cell, _)| *cell = NONE);
-        }
+        Ok(out)
     }
-    Ok((cells, one))
+
+    /// Goes on to the place of each value among the levels; from none, and to none, it is none.
+    fn go_on(&mut self, levels: &[i64], column: &[i64]) {
+        let n = levels.len() as i32;
+        let (least, most) = (levels.iter().min().copied().unwrap_or(0), levels.iter().max().copied().unwrap_or(0));
+        let is_run = levels.iter().zip(0..).all(|(level, place)| level.wrapping_sub(least) == place);
+        // Where some value is below the first level or above the last, a difference has a sign.
+        let some_far = || column.iter().fold(0, |signs, v| signs | v.wrapping_sub(least) | (most.wrapping_sub(*v))) < 0;
+        if is_run && !self.some_outside && !some_far() {
+            let place = |value: i64| value.wrapping_sub(least) as i32;
+            self.cells.iter_mut().zip(column).for_each(|(cell, value)| *cell = *cell * n + place(*value));
+            return;
+        }
+        self.some_outside = true;
+        if most.abs_diff(least) < DENSE_MAX as u64 {
+            let mut table = vec![NONE; most.abs_diff(least) as usize + 1];
+            levels.iter().zip(0..).for_each(|(level, code)| table[level.abs_diff(least) as usize] = code);
+            for (cell, value) in self.cells.iter_mut().zip(column) {
+                let place = value.wrapping_sub(least) as u64;
+                on(cell, n, table.get(place as usize).copied().unwrap_or(NONE));
+            }
+            return;
+        }
+        let mut table = HashMap::with_capacity_and_hasher(levels.len(), HASHER);
+        table.extend(levels.iter().copied().zip(0..));
+        self.cells.iter_mut().zip(column).for_each(|(cell, value)| on(cell, n, table.get(value).copied().unwrap_or(NONE)));
+    }
 }
 
 /// Goes on to the place `code` among `levels`; from none, and to none, it is none.
 fn on(cell: &mut i32, levels: i32, code: i32) {
     let none = (*cell | code) >> 31;
     *cell = (cell.wrapping_mul(levels).wrapping_add(code)) | none;
-}
-
-fn numbers(levels: &ArrayRef, column: &ArrayRef, cells: &mut [i32]) -> Result<()> {
-    let (levels, column) = (primitive::<Int64Type>(levels)?.values(), primitive::<Int64Type>(column)?.values());
-    let n = levels.len() as i32;
-    let (least, most) = (levels.iter().min().copied().unwrap_or(0), levels.iter().max().copied().unwrap_or(0));
-    if most.abs_diff(least) < DENSE_MAX as u64 {
-        let mut table = vec![NONE; most.abs_diff(least) as usize + 1];
-        levels.iter().zip(0..).for_each(|(level, code)| table[level.abs_diff(least) as usize] = code);
-        for (cell, value) in cells.iter_mut().zip(column) {
-            let place = value.wrapping_sub(least) as u64;
-            on(cell, n, table.get(place as usize).copied().unwrap_or(NONE));
-        }
-        return Ok(());
-    }
-    let mut table = HashMap::with_capacity_and_hasher(levels.len(), HASHER);
-    table.extend(levels.iter().copied().zip(0..));
-    cells.iter_mut().zip(column).for_each(|(cell, value)| on(cell, n, table.get(value).copied().unwrap_or(NONE)));
-    Ok(())
 }

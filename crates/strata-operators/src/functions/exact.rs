@@ -37,14 +37,7 @@ pub(super) fn functions() -> Vec<Aggregate> {
             |types| one_number("exact_stddev_samp(x)", types),
             |_| Ok(Box::new(Exact::new(Output::Number(|of: &Moments| of.variance_sample().map(f64::sqrt))))),
         ),
-        Aggregate {
-            returns: |_| DataType::Binary,
-            ..number(
-                "exact_moments",
-                |types| one_number("exact_moments(x)", types),
-                |_| Ok(Box::new(Exact::<Moments>::new(Output::State))),
-            )
-        },
+        state_of::<Moments>("exact_moments", |types| one_number("exact_moments(x)", types)),
     ]
 }
 
@@ -77,7 +70,7 @@ pub(super) struct Cells<E> {
     heap_bytes: usize,
 }
 
-fn one_number(usage: &str, types: &[DataType]) -> Result<Vec<DataType>> {
+pub(super) fn one_number(usage: &str, types: &[DataType]) -> Result<Vec<DataType>> {
     expect_arity(usage, types.len(), 1)?;
     Ok(vec![number_type(usage, &types[0])?])
 }
@@ -262,6 +255,11 @@ impl<E: Exactly> GroupState for Exact<E> {
         let numbers = primitive::<Float64Type>(&values[0])?;
         Ok(vec![bytes_of_rows::<E>(numbers, included(numbers, filter).as_ref())])
     }
+}
+
+/// An aggregate of one `Float64` that gives the bytes of its state.
+pub(super) fn state_of<E: Exactly>(name: &'static str, coerce: fn(&[DataType]) -> Result<Vec<DataType>>) -> Aggregate {
+    Aggregate { returns: |_| DataType::Binary, ..number(name, coerce, |_| Ok(Box::new(Exact::<E>::new(Output::State)))) }
 }
 
 impl Exactly for Sum {

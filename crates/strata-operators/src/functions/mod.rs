@@ -4,6 +4,7 @@
 
 mod aggregate;
 mod cell;
+mod cell_weights;
 mod columnar;
 mod dates;
 mod distinct;
@@ -31,6 +32,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub use cell::{CELL, CELL_FACTOR, CELLS_MAX, has_levels};
+pub use cell_weights::{CELL_WEIGHTS, TABLE_WEIGHTS, TableWeights};
 pub use hash::HASH64;
 pub use prn::{SecretResolver, key_bytes, permanent_random_number, set_secret_resolver};
 pub use pseudonym::PSEUDONYM;
@@ -51,6 +53,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     [exact::functions(), mean::functions(), distinct::functions(), mode::functions(), first::functions()]
         .into_iter()
+        .chain([cell_weights::functions()])
         .flatten()
         .map(|function| Arc::new(AggregateUDF::from(function)))
         .collect()

@@ -1,17 +1,18 @@
-//! Numbers of cells against looking each value up. Never trusts one type: integers, near and far apart, and booleans.
+//! Numbers of cells against looking each value up, and weights of cells against adding up their rows. Never trusts one type or one partition.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int32Type};
 use datafusion::common::ScalarValue;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{Expr, ident, lit};
 use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
-use strata_operators::functions::{CELL, CELL_FACTOR};
+use strata_models::rake::CellWeights;
+use strata_operators::functions::{CELL, CELL_FACTOR, TableWeights};
 
-use super::session::{PLAIN, batch, with_table};
+use super::session::{PLAIN, Shape, batch, query, with_table};
 
 fn list(values: &[ScalarValue], data_type: &DataType) -> Expr {
     lit(ScalarValue::List(ScalarValue::new_list_nullable(values, data_type)))
@@ -93,6 +94,80 @@ fn levels_must_be_lists_of_values_that_can_be_levels() {
         ),
     ] {
         let message = column(&context, cell.call(arguments)).unwrap_err();
+        assert!(message.contains(help), "{message}");
+    }
+}
+
+/// The bytes of a column's only row.
+fn only(batches: &[RecordBatch]) -> Option<Vec<u8>> {
+    let all: Vec<Option<&[u8]>> = batches.iter().flat_map(|b| b.column(0).as_binary::<i32>().iter()).collect();
+    assert_eq!(all.len(), 1);
+    all[0].map(<[u8]>::to_vec)
+}
+
+proptest! {
+    #[test]
+    fn weights_of_cells_are_those_of_their_rows(
+        rows in prop::collection::vec(
+            (prop::option::weighted(0.95, 0_i32..5), prop::option::weighted(0.95, prop_oneof![Just(0.5), 0.1..9.0, Just(1e300), Just(1e-300)]), any::<bool>()),
+            0..300,
+        ),
+        partitions in 1_usize..4,
+    ) {
+        let table = batch(vec![
+            ("cell", Arc::new(rows.iter().map(|r| r.0.map(|c| c * 1000)).collect::<Int32Array>())),
+            ("w", Arc::new(rows.iter().map(|r| r.1).collect::<Float64Array>())),
+            ("kept", Arc::new(rows.iter().map(|r| Some(r.2)).collect::<BooleanArray>())),
+        ]);
+        let context = with_table(Shape { partitions, batch_size: 7, ..PLAIN }, &table);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ask = |sql: &str| runtime.block_on(query(&context, sql)).unwrap();
+        let of = |cell: Option<i32>, kept: bool| {
+            let mut weights = CellWeights::new();
+            rows.iter().filter(|r| r.0 == cell && (r.2 || !kept)).filter_map(|r| r.1).for_each(|w| weights.add(w));
+            weights
+        };
+        let bytes = |weights: &CellWeights| { let mut bytes = vec![]; weights.to_bytes(&mut bytes); bytes };
+        let table = |found: Vec<u8>| TableWeights::from_bytes(&found).unwrap();
+        for (kept, filter) in [(false, ""), (true, "filter (where kept)")] {
+            let found = only(&ask(&format!("select strata_table_weights(cell, w) {filter} from t")));
+            prop_assert_eq!(found.is_none(), rows.iter().all(|r| r.1.is_none() || (kept && !r.2)));
+            let found = found.map(table).unwrap_or_default();
+            prop_assert_eq!(found.outside as i64, of(None, kept).rows());
+            for (number, weights) in found.cells.iter().enumerate() {
+                let cell = i32::try_from(number).ok().filter(|n| n % 1000 == 0).map(|n| n / 1000);
+                let expected = if cell.is_some() { of(cell, kept) } else { CellWeights::new() };
+                prop_assert_eq!(bytes(weights), bytes(&expected), "cell {}", number);
+            }
+            prop_assert_eq!(found.cells.iter().map(|w| w.rows()).sum::<i64>(), (0..5).map(|c| of(Some(c), kept).rows()).sum::<i64>());
+        }
+        // Group by group, and as the weights of one cell, it is the same.
+        for cell in 0..5 {
+            let expected = of(Some(cell), false);
+            let (number, some) = (cell * 1000, expected.rows() > 0);
+            let grouped = format!("select w from (select cell, strata_cell_weights(w) as w from t group by cell) where cell = {number}");
+            if rows.iter().any(|r| r.0 == Some(cell)) {
+                prop_assert_eq!(only(&ask(&grouped)), some.then(|| bytes(&expected)));
+                let alone = ask(&format!("select w from (select cell, strata_table_weights(cell, w) as w from t group by cell) where cell = {number}"));
+                let alone = only(&alone).map(table).unwrap_or_default();
+                let one = alone.cells.last().map_or_else(|| bytes(&CellWeights::new()), bytes);
+                prop_assert_eq!(one, bytes(&expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_table_are_refused() {
+    let table = |bytes: &[u8]| TableWeights::from_bytes(bytes).map(|t| t.outside).map_err(|e| e.to_string());
+    assert_eq!(table(&[3, 0, 0, 0, 0, 0, 0, 0]), Ok(3));
+    for (bytes, help) in [
+        (&[0_u8; 5][..], "end too early"),
+        (&[0_u8; 10], "end too early"),
+        (&[0_u8; 14], "too early"),
+        (&[[0_u8; 8].as_slice(), &[0, 0, 1, 0], &[0; 26]].concat(), "has no cell 65536"),
+    ] {
+        let message = table(bytes).unwrap_err();
         assert!(message.contains(help), "{message}");
     }
 }

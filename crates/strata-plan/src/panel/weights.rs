@@ -10,8 +10,9 @@ use crate::solved::{Factors, Solved};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, JoinType, Result, ScalarValue, internal_err, plan_err};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, SortExpr, cast, ident, lit};
-use std::collections::HashMap;
+use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, SortExpr, cast, ident, lit};
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use strata_operators::functions;
 use strata_spec::pipeline::wave::Reserve;
@@ -33,11 +34,9 @@ impl Compiled<'_> {
             .build()
     }
 
-    /// Cells of a wave's margins: `by` of them, `rows`, and `base` (the exact sum of design weights), in order.
-    pub fn cells(&self, wave: &Wave, by: &CellBy) -> Result<LogicalPlan> {
-        let sample = self.asked(wave)?;
-        let sum = self.planner.names.aggregate("exact_sum")?;
-        summed(sample, by, sum.call(vec![base_weight(wave)]))
+    /// The weights of each cell of a wave's margins, see [`cell_weights`].
+    pub fn cell_weights(&self, wave: &Wave, by: &CellBy) -> Result<LogicalPlan> {
+        cell_weights(self.asked(wave)?, by, base_weight(wave))
     }
 
     /// Distinct design weights within each cell: `by` of them, the design weight, `rows`.
@@ -168,6 +167,13 @@ fn function(name: &str) -> Result<Arc<ScalarUDF>> {
     }
 }
 
+fn aggregate(name: &str) -> Result<Arc<AggregateUDF>> {
+    match functions::aggregate_functions().into_iter().find(|f| f.name() == name) {
+        Some(function) => Ok(function),
+        None => internal_err!("there is no aggregate `{name}`"),
+    }
+}
+
 /// The levels and the column of each margin, if cells can be numbered by them.
 fn leveled(schema: &DFSchema, margins: &[String], levels: &[Vec<ScalarValue>]) -> Result<Option<Vec<Expr>>> {
     let cells = levels.iter().try_fold(1usize, |all, of| all.checked_mul(of.len())).unwrap_or(usize::MAX);
@@ -189,11 +195,21 @@ fn ascending(by: &[Expr]) -> Vec<SortExpr> {
     by.iter().map(|b| column(b).sort(true, false)).collect()
 }
 
-/// Cells of a sample: what they are told apart `by`, `rows`, and `base`, what `sum` sums up; in order.
-pub fn summed(sample: LogicalPlan, by: &CellBy, sum: Expr) -> Result<LogicalPlan> {
-    let by = by.columns();
-    let (sort, aggregates) = (ascending(&by), [count(lit(1i64)).alias("rows"), sum.alias("base")]);
-    LogicalPlanBuilder::from(sample).aggregate(by, aggregates)?.sort(sort)?.build()
+/// The weights of each cell of a sample. By columns: these, then the bytes of the cell's weights, in order; by number: one row, the bytes of the
+/// table's.
+pub fn cell_weights(sample: LogicalPlan, by: &CellBy, weight: Expr) -> Result<LogicalPlan> {
+    let (of_cell, builder) = ("weights", LogicalPlanBuilder::from(sample));
+    match by {
+        CellBy::Number(cell) => {
+            let all = aggregate(functions::TABLE_WEIGHTS)?.call(vec![cell.clone(), weight]);
+            builder.aggregate(Vec::<Expr>::new(), [all.alias(of_cell)])?.build()
+        }
+        CellBy::Columns(_) => {
+            let by = by.columns();
+            let (sort, each) = (ascending(&by), aggregate(functions::CELL_WEIGHTS)?.call(vec![weight]));
+            builder.aggregate(by, [each.alias(of_cell)])?.sort(sort)?.build()
+        }
+    }
 }
 
 /// Distinct weights within each cell of a sample: what it is told apart `by`, `#base`, and `rows`; in order.
@@ -246,19 +262,18 @@ pub fn multiplied(
 /// The factor of a row's cell, if cells can be numbered by the values that have one.
 fn factor_of(schema: &DFSchema, margins: &[String], factors: &[Factors]) -> Result<Option<Expr>> {
     let mut levels: Vec<Vec<ScalarValue>> = vec![vec![]; margins.len()];
-    let mut places: Vec<HashMap<&ScalarValue, usize>> = vec![HashMap::new(); margins.len()];
-    for factor in factors {
-        for ((value, levels), places) in factor.cell.iter().zip(&mut levels).zip(&mut places) {
-            places.entry(value).or_insert_with(|| {
-                levels.push(value.clone());
-                levels.len() - 1
-            });
-        }
+    for (margin, levels) in levels.iter_mut().enumerate() {
+        let all: HashSet<&ScalarValue> = factors.iter().filter_map(|f| f.cell.get(margin)).collect();
+        levels.extend(all.into_iter().cloned());
+        // Places of numbers that follow one another are differences.
+        levels.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
     }
+    let place_in = |levels: &Vec<ScalarValue>| levels.iter().cloned().zip(0..).collect::<HashMap<ScalarValue, usize>>();
+    let places: Vec<HashMap<ScalarValue, usize>> = levels.iter().map(place_in).collect();
     let Some(arguments) = leveled(schema, margins, &levels)? else { return Ok(None) };
     let mut table = vec![ScalarValue::Float64(None); levels.iter().map(Vec::len).product()];
     for factor in factors {
-        let place = |of: usize, ((value, places), levels): ((&ScalarValue, &HashMap<&ScalarValue, usize>), &Vec<ScalarValue>)| {
+        let place = |of: usize, ((value, places), levels): ((&ScalarValue, &HashMap<ScalarValue, usize>), &Vec<ScalarValue>)| {
             of * levels.len() + places.get(value).copied().unwrap_or(0)
         };
         let cell = factor.cell.iter().zip(&places).zip(&levels).fold(0, place);
