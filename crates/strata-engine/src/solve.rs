@@ -10,9 +10,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
-use std::sync::Arc;
 use strata_models::exact::Moments;
-use strata_models::kmeans::{self, Centroids, ClusterSums, Empty, Far, Scaling};
+use strata_models::kmeans::{self, Centroids, ClusterSums, Empty, Far, Members, Scaling};
 use strata_models::ntile::{Cut, TileCuts};
 use strata_plan::{Boundary, Clusters, Ranking};
 use strata_spec::pipeline::{EmptyCluster, Init, KMeans, Method, RfmMode, Scale, Segmentation};
@@ -166,15 +165,19 @@ async fn k_means(run: &mut Run<'_>, segmentation: &Segmentation, model: &KMeans)
         deviations: scaling.deviations.clone(),
         centroids: c.values().to_vec(),
     };
-    let held = match rows * plans.names.len() as u64 <= HELD_FEATURES_MAX {
-        true => Some(Arc::new(scaled_points(run, &step, &name, &scaling).await?)),
+    let mut held = match rows * plans.names.len() as u64 <= HELD_FEATURES_MAX {
+        true => Some(Members::new(scaled_points(run, &step, &name, &scaling).await?)),
         false => None,
     };
     let mut iterations = 0;
     let mut settled = false;
     while iterations < model.iterations && !settled {
-        let sums = match &held {
-            Some(points) => sums_of_held(&step, points, &centroids).await?,
+        let sums = match held.take() {
+            Some(members) => {
+                let (members, sums) = off_thread(&step, members, &centroids, |m, c, n| m.assign(c, n).cloned()).await?;
+                held = Some(members);
+                sums
+            }
             None => sums(run, &step, &name, &clusters(&centroids)).await?,
         };
         let empty = sums.counts().iter().filter(|n| **n == 0).count();
@@ -188,8 +191,8 @@ async fn k_means(run: &mut Run<'_>, segmentation: &Segmentation, model: &KMeans)
         centroids = next.centroids;
     }
     let solved = clusters(&centroids);
-    let inertia = match &held {
-        Some(points) => sums_of_held(&step, points, &centroids).await?.inertia(),
+    let inertia = match held {
+        Some(members) => off_thread(&step, members, &centroids, |m, c, n| m.inertia(c, n)).await?.1,
         None => {
             let plan = run.planned(&step, run.compiled.kmeans_inertia(&name, &solved))?;
             float_of(&run.collect(&step, plan).await?, 0, 0)
@@ -218,12 +221,18 @@ async fn scaled_points(run: &mut Run<'_>, step: &str, name: &str, scaling: &Scal
     Ok(points)
 }
 
-async fn sums_of_held(step: &str, points: &Arc<Vec<f64>>, centroids: &Centroids) -> Result<ClusterSums> {
-    let (points, centroids) = (Arc::clone(points), centroids.clone());
+/// What `work` says of the members and the centroids with so many threads, where it keeps nobody waiting.
+async fn off_thread<T: Send + 'static>(
+    step: &str,
+    mut members: Members,
+    centroids: &Centroids,
+    work: impl FnOnce(&mut Members, &Centroids, usize) -> strata_models::Result<T> + Send + 'static,
+) -> Result<(Members, T)> {
+    let centroids = centroids.clone();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let sums = tokio::task::spawn_blocking(move || kmeans::sums_in_memory(&points, &centroids, threads)).await;
+    let done = tokio::task::spawn_blocking(move || work(&mut members, &centroids, threads).map(|found| (members, found))).await;
     let failed = |message: String| Error::Internal { step: step.to_owned(), message };
-    sums.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
+    done.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
 }
 
 /// Means and deviations of the features, and the mean variance of the scaled features. Errors: `Contract` if a feature is null somewhere.

@@ -6,5 +6,5 @@ mod lloyd;
 mod scaling;
 
 pub use centroids::Centroids;
-pub use lloyd::{ClusterSums, Empty, Far, Fit, Options, Step, lloyd, sums_in_memory, update};
+pub use lloyd::{ClusterSums, Empty, Far, Fit, Members, Options, Step, lloyd, update};
 pub use scaling::Scaling;

@@ -106,6 +106,14 @@ impl ClusterSums {
         }
     }
 
+    /// Takes a point of d values out of `cluster`, to which it was added.
+    fn take(&mut self, cluster: usize, point: &[f64]) {
+        self.counts[cluster] -= 1;
+        for (sum, &x) in self.sums[cluster * self.features..][..self.features].iter_mut().zip(point) {
+            sum.add(-x);
+        }
+    }
+
     /// Adds everything that was added to `other`. Errors: `Shape` if k or d differ.
     pub fn merge(&mut self, other: &ClusterSums) -> Result<()> {
         let (found, wanted) = (other.sums.len(), self.sums.len());
@@ -246,25 +254,81 @@ pub fn lloyd(points: &[f64], initial: &Centroids, options: &Options) -> Result<F
     Ok(Fit { centroids, labels, inertia, iterations, converged })
 }
 
-/// The sums of one step over points in memory, row-major, worked on by `threads` threads: the same bits for any number of them.
-/// Errors: `Shape` if points and centroids do not fit.
-pub fn sums_in_memory(points: &[f64], centroids: &Centroids, threads: usize) -> Result<ClusterSums> {
-    let features = centroids.features();
-    let rows = (points.len() / features).div_ceil(threads.max(1)).max(1);
-    let part = |points: &[f64]| -> Result<ClusterSums> {
-        let n = points.len() / features;
-        let (mut labels, mut distances) = (vec![0; n], vec![0.0; n]);
-        centroids.assign(points, &mut labels, &mut distances)?;
-        Ok(sums_of(points, centroids, &labels, &distances))
-    };
-    let parts = std::thread::scope(|scope| {
-        let working: Vec<_> = points.chunks(rows * features).map(|chunk| scope.spawn(move || part(chunk))).collect();
-        let joined = working.into_iter().map(|w| w.join().unwrap_or(Err(Error::Shape { what: WHAT, found: 0, wanted: rows })));
-        joined.collect::<Result<Vec<_>>>()
-    })?;
-    let mut all = ClusterSums::new(centroids.clusters(), features);
-    parts.iter().try_for_each(|p| all.merge(p))?;
-    Ok(all)
+/// Points in memory, row-major, and the cluster that each is a member of: a step adds what came to a cluster and takes away what left it, which
+/// gives the bits of a sum over all members. The same bits for any number of threads.
+#[derive(Debug)]
+pub struct Members {
+    points: Vec<f64>,
+    labels: Vec<u32>,
+    sums: Option<ClusterSums>,
+}
+
+impl Members {
+    /// Of points that are members of no cluster yet.
+    pub fn new(points: Vec<f64>) -> Self {
+        Self { points, labels: vec![], sums: None }
+    }
+
+    /// Makes each point a member of its nearest centroid and gives the sums of all clusters, without inertia.
+    /// Errors: `Shape` if points and centroids do not fit.
+    pub fn assign(&mut self, centroids: &Centroids, threads: usize) -> Result<&ClusterSums> {
+        let features = centroids.features();
+        let rows = self.points.len() / features;
+        let is_first = self.sums.is_none();
+        self.labels.resize(rows, 0);
+        let moved = |points: &[f64], labels: &mut [u32]| -> Result<ClusterSums> {
+            let (mut nearest, mut distances) = (vec![0; labels.len()], vec![0.0; labels.len()]);
+            centroids.assign(points, &mut nearest, &mut distances)?;
+            let mut moved = ClusterSums::new(centroids.clusters(), features);
+            for ((point, label), nearest) in points.chunks_exact(features).zip(labels).zip(nearest) {
+                if is_first {
+                    moved.add(nearest as usize, point, 0.0);
+                } else if *label != nearest {
+                    moved.take(*label as usize, point);
+                    moved.add(nearest as usize, point, 0.0);
+                }
+                *label = nearest;
+            }
+            Ok(moved)
+        };
+        let each = rows.div_ceil(threads.max(1)).max(1);
+        let moved = &moved;
+        let parts = std::thread::scope(|scope| {
+            let chunks = self.points.chunks(each * features).zip(self.labels.chunks_mut(each));
+            let working: Vec<_> = chunks.map(|(points, labels)| scope.spawn(move || moved(points, labels))).collect();
+            working.into_iter().map(|w| joined(w.join(), rows)).collect::<Result<Vec<_>>>()
+        })?;
+        let sums = self.sums.get_or_insert_with(|| ClusterSums::new(centroids.clusters(), features));
+        parts.iter().try_for_each(|part| sums.merge(part))?;
+        Ok(sums)
+    }
+
+    /// Sum of the squared distances of all points to their nearest centroids. Errors: as [`Members::assign`].
+    pub fn inertia(&self, centroids: &Centroids, threads: usize) -> Result<f64> {
+        let features = centroids.features();
+        let rows = self.points.len() / features;
+        let far = |points: &[f64]| -> Result<Sum> {
+            let n = points.len() / features;
+            let (mut labels, mut distances) = (vec![0; n], vec![0.0; n]);
+            centroids.assign(points, &mut labels, &mut distances)?;
+            let mut sum = Sum::new();
+            distances.into_iter().for_each(|d| sum.add(d));
+            Ok(sum)
+        };
+        let (each, far) = (rows.div_ceil(threads.max(1)).max(1), &far);
+        let parts = std::thread::scope(|scope| {
+            let working: Vec<_> = self.points.chunks(each * features).map(|points| scope.spawn(move || far(points))).collect();
+            working.into_iter().map(|w| joined(w.join(), rows)).collect::<Result<Vec<_>>>()
+        })?;
+        let mut all = Sum::new();
+        parts.iter().for_each(|part| all.merge(part));
+        Ok(all.value())
+    }
+}
+
+/// What a thread found.
+fn joined<T>(found: std::thread::Result<Result<T>>, wanted: usize) -> Result<T> {
+    found.unwrap_or(Err(Error::Shape { what: WHAT, found: 0, wanted }))
 }
 
 fn check(points: &[f64], initial: &Centroids, options: &Options) -> Result<()> {
@@ -341,14 +405,27 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_threads_changes_no_bit() -> Result<()> {
+    fn neither_threads_nor_the_steps_before_change_a_bit() -> Result<()> {
         let points: Vec<f64> = (0..303u64).map(|i| (i * 7919 % 101) as f64 * 0.37 + 1e9 * (i % 3) as f64).collect();
-        let centroids = Centroids::new(3, points[..12].to_vec())?;
-        let one = sums_in_memory(&points, &centroids, 1)?;
-        for threads in [2, 3, 7, 500] {
-            let many = sums_in_memory(&points, &centroids, threads)?;
-            assert_eq!((many.counts(), many.inertia()), (one.counts(), one.inertia()));
-            assert_eq!(update(&centroids, many, &[])?, update(&centroids, one.clone(), &[])?);
+        for threads in [1, 2, 3, 7, 500] {
+            let mut members = Members::new(points.clone());
+            let mut centroids = Centroids::new(3, points[..12].to_vec())?;
+            let mut moved = 0;
+            for step in 0..6 {
+                let n = points.len() / 3;
+                let (mut labels, mut distances) = (vec![0; n], vec![0.0; n]);
+                centroids.assign(&points, &mut labels, &mut distances)?;
+                let whole = sums_of(&points, &centroids, &labels, &distances);
+                assert_eq!(members.inertia(&centroids, threads)?, whole.inertia());
+                let before = members.labels.clone();
+                let sums = members.assign(&centroids, threads)?.clone();
+                moved += before.iter().zip(&labels).filter(|(a, b)| a != b).count();
+                assert_eq!(sums.counts(), whole.counts(), "step {step}");
+                let next = update(&centroids, sums, &[])?;
+                assert_eq!(next, update(&centroids, whole, &[])?);
+                centroids = next.centroids;
+            }
+            assert!(moved > 0, "nothing ever moved");
         }
         Ok(())
     }
