@@ -59,12 +59,17 @@ enum Codes {
 /// A whole number that may fit 64 bits.
 trait Number: Copy {
     fn narrow(self) -> Option<i64>;
+    /// The number, if it fits; its low bits otherwise.
+    fn whole(self) -> i64;
     fn widen(value: i64) -> Self;
 }
 
 impl Number for i32 {
     fn narrow(self) -> Option<i64> {
         Some(i64::from(self))
+    }
+    fn whole(self) -> i64 {
+        i64::from(self)
     }
     fn widen(value: i64) -> Self {
         value as Self
@@ -75,6 +80,9 @@ impl Number for i64 {
     fn narrow(self) -> Option<i64> {
         Some(self)
     }
+    fn whole(self) -> i64 {
+        self
+    }
     fn widen(value: i64) -> Self {
         value
     }
@@ -83,6 +91,9 @@ impl Number for i64 {
 impl Number for i128 {
     fn narrow(self) -> Option<i64> {
         i64::try_from(self).ok()
+    }
+    fn whole(self) -> i64 {
+        self as i64
     }
     fn widen(value: i64) -> Self {
         Self::from(value)
@@ -240,32 +251,37 @@ fn own_nulls<A: Array>(parts: &[&A]) -> Option<NullBuffer> {
 
 /// None where the numbers are too far apart.
 fn numbers<T: ArrowPrimitiveType<Native: Number>>(parts: &[&PrimitiveArray<T>]) -> Option<Column> {
-    let nulls = own_nulls(parts);
-    let all = || parts.iter().flat_map(|p| p.values().iter());
-    let all_fit = parts.iter().all(|p| p.values().iter().all(|v| v.narrow().is_some()));
-    if !all_fit && nulls.is_none() {
-        return None;
-    }
-    let mut values: Vec<i64> = Vec::with_capacity(parts.iter().map(|p| p.len()).sum());
-    parts.iter().for_each(|p| values.extend(p.values().iter().map(|v| v.narrow().unwrap_or(0))));
-    if let Some(nulls) = &nulls {
-        // What stands under a null is anything; the first value stands there now, so that it widens nothing.
-        let first = nulls.valid_indices().next().map_or(0, |i| values[i]);
-        if !all_fit && all().zip(nulls).any(|(value, valid)| valid && value.narrow().is_none()) {
-            return None;
-        }
-        values.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(value, _)| *value = first);
-    }
-    let base = values.iter().copied().min()?;
-    let widest = values.iter().copied().max()?.checked_sub(base)?;
-    if widest == 0 {
-        return Some(Column::Numbers { base, step: 1, codes: Codes::Zero, nulls });
-    }
     let steps: &[i64] = match T::DATA_TYPE {
         DataType::Timestamp(_, _) => &STEPS,
         _ => &[],
     };
-    let of_step = |step: i64| Some((step, codes_of(step, &values, base, widest)?));
+    let all: Vec<&[T::Native]> = parts.iter().map(|p| &p.values()[..]).collect();
+    let all_fit = all.iter().all(|p| p.iter().all(|v| v.narrow().is_some()));
+    let Some(nulls) = own_nulls(parts) else {
+        return if all_fit { coded(&all, None, steps) } else { None };
+    };
+    let each = || all.iter().flat_map(|p| p.iter()).zip(&nulls);
+    if !all_fit && each().any(|(value, valid)| valid && value.narrow().is_none()) {
+        return None;
+    }
+    // What stands under a null is anything; the first value stands there now, so that it widens nothing.
+    let first = each().find(|(_, valid)| *valid).map_or(0, |(value, _)| value.whole());
+    let values: Vec<i64> = each().map(|(value, valid)| if valid { value.whole() } else { first }).collect();
+    coded(&[&values[..]], Some(nulls), steps)
+}
+
+/// The numbers as distances from the least of them; all fit 64 bits. None where they are too far apart.
+fn coded<N: Number>(parts: &[&[N]], nulls: Option<NullBuffer>, steps: &[i64]) -> Option<Column> {
+    let ends = |ends: (i64, i64), v: &N| (ends.0.min(v.whole()), ends.1.max(v.whole()));
+    let (base, most) = parts.iter().fold((i64::MAX, i64::MIN), |found, part| part.iter().fold(found, ends));
+    if base > most {
+        return None;
+    }
+    let widest = most.checked_sub(base)?;
+    if widest == 0 {
+        return Some(Column::Numbers { base, step: 1, codes: Codes::Zero, nulls });
+    }
+    let of_step = |step: i64| Some((step, codes_of(step, parts, base, widest)?));
     let (step, codes) = steps.iter().find_map(|step| of_step(*step)).or_else(|| of_step(1))?;
     Some(Column::Numbers { base, step, codes, nulls })
 }
@@ -274,35 +290,43 @@ fn numbers<T: ArrowPrimitiveType<Native: Number>>(parts: &[&PrimitiveArray<T>]) 
 const STEPS: [i64; 3] = [86_400_000_000, 1_000_000, 1_000];
 
 /// Distances from `base` as numbers of steps; None where one is no whole number, or too large.
-fn codes_of(step: i64, values: &[i64], base: i64, widest: i64) -> Option<Codes> {
+fn codes_of<N: Number>(step: i64, parts: &[&[N]], base: i64, widest: i64) -> Option<Codes> {
     match step {
-        86_400_000_000 => codes::<86_400_000_000>(values, base, widest),
-        1_000_000 => codes::<1_000_000>(values, base, widest),
-        1_000 => codes::<1_000>(values, base, widest),
-        _ => codes::<1>(values, base, widest),
+        86_400_000_000 => codes::<86_400_000_000, N>(parts, base, widest),
+        1_000_000 => codes::<1_000_000, N>(parts, base, widest),
+        1_000 => codes::<1_000, N>(parts, base, widest),
+        _ => codes::<1, N>(parts, base, widest),
     }
 }
 
 /// How many values tell that a step does not fit, before all are tried.
 const TRIED: usize = 16;
 
-fn codes<const STEP: i64>(values: &[i64], base: i64, widest: i64) -> Option<Codes> {
-    if values.iter().take(TRIED).any(|v| (v - base) % STEP != 0) {
+fn codes<const STEP: i64, N: Number>(parts: &[&[N]], base: i64, widest: i64) -> Option<Codes> {
+    if parts.iter().any(|part| part.iter().take(TRIED).any(|v| (v.whole() - base) % STEP != 0)) {
         return None;
     }
+    let rows = parts.iter().map(|p| p.len()).sum();
+    match widest / STEP {
+        ..=0xff => each_code::<STEP, N, u8>(parts, base, rows, |code| code as u8).map(Codes::Bytes),
+        0x100..=0xffff => each_code::<STEP, N, u16>(parts, base, rows, |code| code as u16).map(Codes::Shorts),
+        0x1_0000..=0xffff_ffff => each_code::<STEP, N, u32>(parts, base, rows, |code| code as u32).map(Codes::Longs),
+        _ => None,
+    }
+}
+
+fn each_code<const STEP: i64, N: Number, C>(parts: &[&[N]], base: i64, rows: usize, of: impl Fn(i64) -> C) -> Option<Vec<C>> {
+    let mut out = Vec::with_capacity(rows);
     let mut rest = 0;
-    let mut code = |v: &i64| {
-        let code = (v - base) / STEP;
-        rest |= (v - base) - code * STEP;
-        code
-    };
-    let codes = match widest / STEP {
-        ..=0xff => Codes::Bytes(values.iter().map(|v| code(v) as u8).collect()),
-        0x100..=0xffff => Codes::Shorts(values.iter().map(|v| code(v) as u16).collect()),
-        0x1_0000..=0xffff_ffff => Codes::Longs(values.iter().map(|v| code(v) as u32).collect()),
-        _ => return None,
-    };
-    (rest == 0).then_some(codes)
+    for part in parts {
+        out.extend(part.iter().map(|v| {
+            let distance = v.whole() - base;
+            let code = distance / STEP;
+            rest |= distance - code * STEP;
+            of(code)
+        }));
+    }
+    (rest == 0).then_some(out)
 }
 
 /// None where there are too many different words.

@@ -18,6 +18,7 @@ mod mean;
 mod mode;
 mod money;
 pub(crate) mod numbering;
+mod pairs;
 mod prn;
 mod pseudonym;
 mod scalar;

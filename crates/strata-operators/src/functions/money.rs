@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, PrimitiveArray};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
@@ -58,6 +58,11 @@ fn decimal_cents(array: &PrimitiveArray<Decimal128Type>, scale: i8) -> Result<Ar
     let Some(factor) = 10_i128.checked_pow(shift) else {
         return plan_err!("`{USAGE}` cannot hold scale {scale}: write `cents(cast(x as decimal(38, 2)))`");
     };
+    if factor == 1
+        && let Some(cents) = narrowed(array)
+    {
+        return Ok(Arc::new(cents));
+    }
     let out = array.try_unary::<_, Int64Type, _>(|value| {
         let cents = if scale <= 2 { value.checked_mul(factor) } else { Some(value / factor) };
         if scale > 2 && value % factor != 0 {
@@ -73,6 +78,18 @@ fn decimal_cents(array: &PrimitiveArray<Decimal128Type>, scale: i8) -> Result<Ar
         }
     })?;
     Ok(Arc::new(out))
+}
+
+/// Cents that are cents already, without a look at each; `None` where one does not fit, if only under a null.
+fn narrowed(array: &PrimitiveArray<Decimal128Type>) -> Option<PrimitiveArray<Int64Type>> {
+    let mut lost = 0;
+    let narrow = |value: &i128| {
+        let cents = *value as i64;
+        lost |= i128::from(cents) ^ value;
+        cents
+    };
+    let cents: Vec<i64> = array.values().iter().map(narrow).collect();
+    (lost == 0).then(|| PrimitiveArray::new(cents.into(), array.nulls().cloned()))
 }
 
 fn double_cents(value: f64) -> Result<i64> {

@@ -82,6 +82,13 @@ impl Numbering {
         fits.then(|| Self { parts, words: vec![], masked: false, groups: 0, slots: vec![EMPTY; SLOTS_MIN], rows: vec![] })
     }
 
+    /// Makes room for so many keys, before the first.
+    pub(crate) fn expect(&mut self, groups: usize) {
+        if self.groups == 0 {
+            self.slots = vec![EMPTY; (groups * 2 + 2).next_power_of_two().max(SLOTS_MIN)];
+        }
+    }
+
     /// Different keys so far.
     pub(crate) fn groups(&self) -> usize {
         self.groups
@@ -243,6 +250,7 @@ mod tests {
         ) {
             let types = [DataType::Int64, DataType::Date32, DataType::Utf8];
             let mut numbering = Numbering::new(types.iter().take(width)).unwrap();
+            numbering.expect(cut);
             let mut expected: HashMap<Vec<Option<String>>, usize> = HashMap::new();
             let mut order: Vec<Row> = vec![];
             let cut = cut.min(rows.len());

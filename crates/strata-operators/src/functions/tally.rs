@@ -1,5 +1,5 @@
 //! A flat table of what was seen per (group, value), the state under `count_distinct` and `mode_of`; the few smallest values have places of
-//! their own. Never holds a container per group.
+//! their own, and where nothing is counted, values of 32 bits a table of their own. Never holds a container per group.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use hashbrown::hash_table::Entry;
 
 use super::aggregate::each_included;
 use super::few::Few;
+use super::pairs::Pairs;
 use super::values::{HASHER, Key, Values};
 
 /// Below this many slots a table is not made smaller.
@@ -45,6 +46,8 @@ pub(super) struct Tally<N, V, C> {
     pub(super) values: V,
     /// Keys that are small numbers.
     few: Few<C>,
+    /// Where nothing is counted, keys that are numbers of 32 bits.
+    pairs: Pairs,
     /// All others.
     table: HashTable<Seen<N, C>>,
     /// Distinct values of each group.
@@ -62,7 +65,7 @@ pub(super) struct Lists<N, C> {
 
 impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     pub(super) fn new(values: V) -> Self {
-        Self { values, few: Few::new(), table: HashTable::new(), sizes: Vec::new(), base: 0 }
+        Self { values, few: Few::new(), pairs: Pairs::default(), table: HashTable::new(), sizes: Vec::new(), base: 0 }
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -105,6 +108,9 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     fn add(&mut self, group: usize, key: N, count: C) {
         let is_first = match key.to_usize() {
             Some(number) if number < Few::<C>::NUMBERS => self.few.add(self.sizes.len(), group, number, count),
+            Some(number) if size_of::<C>() == 0 && number < Pairs::NUMBERS => {
+                self.pairs.add(self.base.wrapping_add(group as u32), number as u32)
+            }
             _ => self.add_to_table(group, key, count),
         };
         self.sizes[group] += i64::from(is_first);
@@ -134,7 +140,9 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     /// Every (group, value, count) of the first `n` groups, in no order.
     pub(super) fn first(&self, n: usize) -> impl Iterator<Item = (usize, N, C)> {
         let few = self.few.first(n).map(|(group, number, count)| (group, N::usize_as(number), count));
-        let seen = self.table.iter().map(|seen| (seen.group.wrapping_sub(self.base) as usize, seen.key, seen.count));
+        let pairs = self.pairs.iter().map(|(group, number)| (group, N::usize_as(number as usize), C::default()));
+        let seen = self.table.iter().map(|seen| (seen.group, seen.key, seen.count));
+        let seen = pairs.chain(seen).map(|(group, key, count)| (group.wrapping_sub(self.base) as usize, key, count));
         few.chain(seen.filter(move |(group, ..)| *group < n))
     }
 
@@ -168,22 +176,27 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
         self.sizes.drain(..n);
         self.few.forget(n);
         if self.sizes.is_empty() {
-            (self.table, self.few) = (HashTable::new(), Few::new());
+            self.clear();
             self.values = self.values.fresh();
             self.base = 0;
             return;
         }
         let base = self.base;
-        self.table.retain(|seen| seen.group.wrapping_sub(base) as usize >= n);
+        let stays = |group: u32| group.wrapping_sub(base) as usize >= n;
+        self.table.retain(|seen| stays(seen.group));
+        if self.pairs.len() > 0 {
+            self.pairs.retain(stays);
+        }
         self.base = base.wrapping_add(n as u32);
         self.shrink();
     }
 
     fn shrink(&mut self) {
-        // By the table first, which is cheap to ask: what is few is only counted where that alone would be sparse.
-        if self.values.is_sparse(self.table.len()) && self.values.is_sparse(self.table.len() + self.few.len()) {
+        // By the tables first, which are cheap to ask: what is few is only counted where they alone would be sparse.
+        let held = self.table.len() + self.pairs.len();
+        if self.values.is_sparse(held) && self.values.is_sparse(held + self.few.len()) {
             let mut seen: Vec<_> = self.first(self.sizes.len()).collect();
-            (self.table, self.few) = (HashTable::new(), Few::new());
+            self.clear();
             self.values.retain(seen.iter_mut().map(|(_, key, _)| key));
             self.sizes.fill(0);
             for (group, key, count) in seen {
@@ -194,8 +207,16 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
         }
     }
 
+    fn clear(&mut self) {
+        (self.table, self.pairs, self.few) = (HashTable::new(), Pairs::default(), Few::new());
+    }
+
     pub(super) fn size(&self) -> usize {
-        self.values.size() + self.few.size() + self.table.allocation_size() + self.sizes.capacity() * size_of::<i64>()
+        self.values.size()
+            + self.few.size()
+            + self.pairs.size()
+            + self.table.allocation_size()
+            + self.sizes.capacity() * size_of::<i64>()
     }
 }
 

@@ -143,74 +143,93 @@ impl Values<u8> for Flags {
 /// Texts, each kept once for all groups and known by its number in order of arrival.
 pub(super) struct Texts {
     data_type: DataType,
-    numbers: HashTable<u32>,
+    numbers: HashTable<Seen>,
     bytes: String,
     /// Where each text ends.
     ends: Vec<usize>,
-    /// The first texts, by what tells them apart at a glance.
-    first: Vec<Glance>,
+    /// The text that was last asked for: texts often come in runs.
+    last: Option<Seen>,
 }
 
-/// So many texts are looked through before any is hashed: where there are no more, that is quicker.
-const FIRST: usize = 16;
+#[derive(Clone, Copy)]
+struct Seen {
+    glance: Glance,
+    number: u32,
+}
 
-/// A text's length and up to eight of its bytes: all of them where it has no more.
+/// A text's length, and its first and last bytes: all of them where it has no more than sixteen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Glance {
-    length: usize,
-    bytes: u64,
+    length: u32,
+    first: u64,
+    last: u64,
 }
 
 impl Glance {
+    /// Texts of so many bytes are told apart by it.
+    const WHOLE: usize = 16;
+
+    #[inline]
     fn of(text: &str) -> Self {
         let text = text.as_bytes();
-        let four = |at: usize| text.get(at..at + 4).and_then(|four| <[u8; 4]>::try_from(four).ok()).map_or(0, u32::from_le_bytes);
-        let bytes = match text.len() {
-            0 => 0,
-            n @ 1..4 => u64::from(text[0]) | u64::from(text[n / 2]) << 8 | u64::from(text[n - 1]) << 16,
-            n @ 4..=8 => u64::from(four(0)) | u64::from(four(n - 4)) << 32,
-            _ => u64::from(four(0)) | u64::from(four(4)) << 32,
+        let n = text.len();
+        let four = |at: usize| text.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let eight = |at: usize| text.get(at..at + 8).and_then(|eight| eight.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let (first, last) = match n {
+            0 => (0, 0),
+            1..4 => (u64::from(text[0]) | u64::from(text[n / 2]) << 8 | u64::from(text[n - 1]) << 16, 0),
+            4..8 => (u64::from(four(0)) | u64::from(four(n - 4)) << 32, 0),
+            _ => (eight(0), eight(n - 8)),
         };
-        Self { length: text.len(), bytes }
+        // A length that does not fit is told apart with the text itself.
+        Self { length: n as u32, first, last }
+    }
+
+    /// A hash of the text that it is of.
+    #[inline]
+    fn hash(&self, text: &str) -> u64 {
+        if text.len() > Self::WHOLE {
+            return HASHER.hash_one(text);
+        }
+        let folded = |a: u64, b: u64| {
+            let product = u128::from(a) * u128::from(b);
+            (product ^ (product >> 64)) as u64
+        };
+        folded(
+            folded(self.first ^ 0x243f_6a88_85a3_08d3, 0x9e37_79b9_7f4a_7c15) ^ self.last ^ u64::from(self.length) << 32,
+            0xd6e8_feb8_6659_fd93,
+        )
     }
 }
 
 impl Texts {
     pub(super) fn new(data_type: DataType) -> Self {
-        Self { data_type, numbers: HashTable::new(), bytes: String::new(), ends: Vec::new(), first: Vec::new() }
+        Self { data_type, numbers: HashTable::new(), bytes: String::new(), ends: Vec::new(), last: None }
     }
 
     fn text(&self, number: u32) -> &str {
         text(&self.bytes, &self.ends, number)
     }
 
+    #[inline]
     fn number(&mut self, value: &str) -> u32 {
-        if self.ends.len() > FIRST {
-            return self.number_of_many(value);
-        }
         let glance = Glance::of(value);
-        let same = |number: usize| self.first[number] == glance && (value.len() <= 8 || self.text(number as u32) == value);
-        match (0..self.first.len()).find(|number| same(*number)) {
-            Some(number) => number as u32,
-            None => {
-                self.first.push(glance);
-                self.number_of_many(value)
-            }
-        }
-    }
-
-    fn number_of_many(&mut self, value: &str) -> u32 {
-        let hash = HASHER.hash_one(value);
         let (bytes, ends) = (&self.bytes, &self.ends);
-        let found = self.numbers.find(hash, |number| text(bytes, ends, *number) == value);
-        if let Some(number) = found {
-            return *number;
+        let same =
+            |seen: &Seen| seen.glance == glance && (value.len() <= Glance::WHOLE || text(bytes, ends, seen.number) == value);
+        if let Some(seen) = self.last.filter(same) {
+            return seen.number;
+        }
+        let hash = glance.hash(value);
+        if let Some(seen) = self.numbers.find(hash, same) {
+            self.last = Some(*seen);
+            return seen.number;
         }
         let number = self.ends.len() as u32;
         self.bytes.push_str(value);
         self.ends.push(self.bytes.len());
         let (bytes, ends) = (&self.bytes, &self.ends);
-        self.numbers.insert_unique(hash, number, |number| HASHER.hash_one(text(bytes, ends, *number)));
+        self.numbers.insert_unique(hash, Seen { glance, number }, |seen| seen.glance.hash(text(bytes, ends, seen.number)));
         number
     }
 
