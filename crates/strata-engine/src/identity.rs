@@ -43,8 +43,9 @@ pub(crate) fn of_step(compiled: &mut Compiled<'_>, solved: &Solved, made: &MadeB
     add(step.label().as_bytes());
     add(without_places(&text).as_bytes());
     let encoded = |plan: &LogicalPlan| logical_plan_to_bytes_with_extension_codec(plan, &LogicalCodec);
-    let pruned = plans.iter().map(|plan| compiled.pruned(plan).and_then(|p| encoded(&p)));
-    for bytes in pruned.chain(whole.iter().map(encoded)) {
+    // What two plans do not use cannot make them differ.
+    let used = plans.iter().map(|plan| strata_plan::lean(plan).and_then(|p| encoded(&p)));
+    for bytes in used.chain(whole.iter().map(encoded)) {
         let bytes = bytes.map_err(|e| Error::of_step(&step.label(), e))?;
         secret |= bytes.windows(4).any(|w| w == b"env:");
         add(&bytes);

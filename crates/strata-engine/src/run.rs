@@ -12,7 +12,7 @@ use crate::meter::Meter;
 use crate::outputs::{self, OutputTable};
 use crate::progress::{Event, Progress};
 use crate::report::{RunReport, SegmentReport, SegmentSize, SourceRows, StepReport};
-use crate::runner::Runner;
+use crate::runner::{Runner, Running};
 use crate::steps::{PlannedStep, planned_steps};
 use crate::{damage, panel, published, rows, solve};
 use arrow::record_batch::RecordBatch;
@@ -373,7 +373,7 @@ impl Run<'_> {
         f: &mut (dyn FnMut(RecordBatch) -> Result<()> + Send),
     ) -> Result<()> {
         let plans = std::slice::from_ref(&plan);
-        let mut running = match self.runner.start(step, plan.clone()).await {
+        let mut running = match self.started(step, &plan).await {
             Ok(running) => running,
             Err(e) => return Err(self.named(step, e, plans).await),
         };
@@ -397,7 +397,7 @@ impl Run<'_> {
 
     /// All rows of several small results, whose plans run beside one another where there is room.
     pub(crate) async fn collect_all(&mut self, step: &str, plans: Vec<LogicalPlan>) -> Result<Vec<Vec<RecordBatch>>> {
-        let running = match try_join_all(plans.iter().cloned().map(|plan| self.runner.start(step, plan))).await {
+        let running = match try_join_all(plans.iter().map(|plan| self.started(step, plan))).await {
             Ok(running) => running,
             Err(e) => return Err(self.named(step, e, &plans).await),
         };
@@ -410,6 +410,10 @@ impl Run<'_> {
             self.count(meter.as_ref()).await;
         }
         Ok(found)
+    }
+
+    async fn started(&self, step: &str, plan: &LogicalPlan) -> datafusion::common::Result<Running> {
+        self.runner.start(step, strata_plan::lean(plan)?).await
     }
 
     /// What a failure of `plans` means; where a file is at fault and it is not said which, each is read by itself until one fails.
@@ -481,11 +485,15 @@ impl Run<'_> {
 
     async fn attributes(&mut self, entity: &str) -> Result<String> {
         let step = format!("attributes of {entity}");
-        for (source, strayed) in self.planned(&step, self.compiled.owners_to_show(entity))? {
-            match solve::integer(&self.collect(&step, strayed).await?, 0, 0) {
-                0 => self.compiled.owned(source, entity),
-                n => self.progress.event(Event::Note(format!(
-                    "{n} rows of `{source}` have the key of a row of another {entity}: its duplicates are looked for everywhere"
+        for (source, counts) in self.planned(&step, self.compiled.owners_to_show(entity))? {
+            let mut shown = false;
+            for strayed in counts {
+                shown = shown || solve::integer(&self.collect(&step, strayed).await?, 0, 0) == 0;
+            }
+            match shown {
+                true => self.compiled.owned(source, entity),
+                false => self.progress.event(Event::Note(format!(
+                    "rows of `{source}` have the key of a row of another {entity}: its duplicates are looked for everywhere"
                 ))),
             }
         }

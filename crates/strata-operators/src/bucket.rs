@@ -40,15 +40,15 @@ pub struct BucketScanExec {
 /// The rows of one bucket's tables; travels as an extension of the bucket's session config.
 #[derive(Debug, Default)]
 pub(crate) struct BucketTables {
-    tables: Mutex<HashMap<String, RecordBatch>>,
+    tables: Mutex<HashMap<String, Arc<[RecordBatch]>>>,
 }
 
 impl BucketTables {
-    pub(crate) fn insert(&self, name: &str, batch: RecordBatch) {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), batch);
+    pub(crate) fn insert(&self, name: &str, rows: Vec<RecordBatch>) {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), rows.into());
     }
 
-    fn get(&self, name: &str) -> Option<RecordBatch> {
+    fn get(&self, name: &str) -> Option<Arc<[RecordBatch]>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }
@@ -166,14 +166,21 @@ impl ExecutionPlan for BucketScanExec {
         let Some(tables) = context.session_config().get_extension::<BucketTables>() else {
             return internal_err!("the bucket table `{}` was read outside its cogroup", self.name);
         };
-        let Some(batch) = tables.get(&self.name) else {
+        let Some(batches) = tables.get(&self.name) else {
             return internal_err!("the bucket table `{}` was read before it was made", self.name);
         };
         // By name: a stage keeps only the columns that somebody reads.
-        let columns = self.schema().fields().iter().map(|f| batch.schema().index_of(f.name())).collect::<Result<Vec<_>, _>>()?;
-        let batch = batch.project(&columns)?;
-        let (rows, size) = (batch.num_rows(), context.session_config().batch_size().max(1));
-        let slices = (0..rows).step_by(size).map(move |at| Ok(batch.slice(at, size.min(rows - at))));
+        let names = self.schema();
+        let narrow = |batch: &RecordBatch| {
+            let columns = names.fields().iter().map(|f| batch.schema().index_of(f.name())).collect::<Result<Vec<_>, _>>()?;
+            batch.project(&columns)
+        };
+        let batches = batches.iter().map(narrow).collect::<Result<Vec<_>, _>>()?;
+        let size = context.session_config().batch_size().max(1);
+        let slices = batches.into_iter().flat_map(move |batch| {
+            let rows = batch.num_rows();
+            (0..rows).step_by(size).map(move |at| Ok(batch.slice(at, size.min(rows - at))))
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(slices))))
     }
 }

@@ -1,14 +1,18 @@
 //! Several inputs brought together by one key, and a small program of plans run on each bucket of keys: every source is read once, and whatever
 //! is grouped by the key is grouped in cache. Never lets two buckets share a key.
 
-use crate::bucket::BucketTables;
+use crate::bucket::{BucketScanExec, BucketTables};
 use crate::gather::{Gather, gathered};
-use crate::grouped::with_quicker;
+use crate::grouped::{GroupedExec, with_quicker};
 use crate::keys;
 use crate::late::Late;
+use crate::lookup::LookupExec;
 use crate::packed;
+use crate::previous::PreviousExec;
+use crate::sieve::SieveExec;
+use crate::sorted::SortedExec;
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::compute::{concat, concat_batches};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
@@ -16,9 +20,11 @@ use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
@@ -353,18 +359,17 @@ impl Program {
         let mut held = vec![];
         for ((i, late), gather) in gathered {
             let loaded = gather.load().await?;
-            let batch = late.done(loaded.batch)?;
-            check_unique(&self.named[i].name, &self.named[i].unique, &batch)?;
-            tables.insert(&self.named[i].name, batch);
+            let rows = vec![late.done(loaded.batch)?];
+            check_unique(&self.named[i].name, &self.named[i].unique, &rows)?;
+            tables.insert(&self.named[i].name, rows);
             held.push(loaded._reservation);
         }
         for (i, named) in self.named.iter().enumerate().filter(|(_, n)| n.key.is_none()) {
-            tables.insert(&named.name, self.shared_input(i).await?);
+            tables.insert(&named.name, vec![self.shared_input(i).await?]);
         }
         let context = self.bucket_context(&tables);
         for stage in &self.plans.stages {
-            let batches = run_plan(&stage.plan, &context).await?;
-            let rows = concat_batches(&stage.plan.schema(), &batches)?;
+            let rows = run_plan(&stage.plan, &context).await?;
             check_unique(&stage.name, &stage.unique, &rows)?;
             tables.insert(&stage.name, rows);
         }
@@ -378,7 +383,7 @@ impl Program {
         let load = || async {
             let batches = common::collect(input.execute(0, Arc::clone(&self.context))?).await?;
             let rows = concat_batches(&input.schema(), &batches)?;
-            check_unique(&self.named[i].name, &self.named[i].unique, &rows)?;
+            check_unique(&self.named[i].name, &self.named[i].unique, std::slice::from_ref(&rows))?;
             Ok::<_, DataFusionError>(rows)
         };
         Ok(self.shared[i].get_or_try_init(load).await?.clone())
@@ -399,9 +404,23 @@ impl Program {
     }
 }
 
+/// Whether a plan of these operators alone can be executed again and again: none of them keeps anything from one bucket to the next but metrics.
+fn keeps_nothing(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let known = plan.is::<BucketScanExec>() || plan.is::<ProjectionExec>() || plan.is::<CooperativeExec>();
+    let ours = plan.is::<SieveExec>()
+        || plan.is::<GroupedExec>()
+        || plan.is::<SortedExec>()
+        || plan.is::<LookupExec>()
+        || plan.is::<PreviousExec>();
+    (known || ours) && plan.children().into_iter().all(keeps_nothing)
+}
+
 async fn run_plan(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<RecordBatch>> {
     // Joins keep their build side inside the plan: each bucket needs a plan with none.
-    let plan = reset_plan_states(Arc::clone(plan))?;
+    let plan = match keeps_nothing(plan) {
+        true => Arc::clone(plan),
+        false => reset_plan_states(Arc::clone(plan))?,
+    };
     let mut batches = vec![];
     let mut stream = plan.execute(0, Arc::clone(context))?;
     while let Some(batch) = stream.next().await {
@@ -414,13 +433,13 @@ async fn run_plan(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> 
 }
 
 /// Errors: `External` with a [`RuleBroken`] if two rows of the table `name` agree in all columns of `unique`.
-fn check_unique(name: &str, unique: &[String], rows: &RecordBatch) -> Result<()> {
-    if unique.is_empty() {
-        return Ok(());
-    }
-    let schema = rows.schema();
-    let columns: Vec<ArrayRef> =
-        unique.iter().map(|c| Ok(Arc::clone(rows.column(schema.index_of(c)?)))).collect::<Result<_>>()?;
+fn check_unique(name: &str, unique: &[String], rows: &[RecordBatch]) -> Result<()> {
+    let Some(schema) = rows.first().map(RecordBatch::schema).filter(|_| !unique.is_empty()) else { return Ok(()) };
+    let whole = |column: &String| {
+        let i = schema.index_of(column)?;
+        concat(&rows.iter().map(|batch| batch.column(i).as_ref()).collect::<Vec<_>>())
+    };
+    let columns: Vec<ArrayRef> = unique.iter().map(whole).collect::<Result<_, _>>()?;
     let name = name.strip_prefix(RAW).unwrap_or(name);
     match keys::repeats(&columns)?.len() {
         0 => Ok(()),

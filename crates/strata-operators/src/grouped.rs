@@ -3,6 +3,7 @@
 
 use crate::functions::extreme::Extreme;
 use crate::functions::numbering::Numbering;
+use crate::sieve::SieveExec;
 use crate::sorted::SortedExec;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -15,6 +16,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -25,6 +27,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt, stream};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Physical operator: a row a group in the order in which groups appear, its key columns, then its aggregates. `input` has one partition.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct GroupedExec {
     by: Vec<Arc<dyn PhysicalExpr>>,
     aggregates: Vec<Aggregate>,
     schema: SchemaRef,
+    /// Most groups that a bucket had so far: the next will have about as many.
+    most: Arc<AtomicUsize>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -59,6 +64,9 @@ pub(crate) fn with_quicker(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
     let done = Arc::clone(plan).transform_up(|plan| {
         if let Some(grouped) = plan.downcast_ref::<AggregateExec>().and_then(GroupedExec::of_aggregate) {
             return Ok(Transformed::yes(Arc::new(grouped) as Arc<dyn ExecutionPlan>));
+        }
+        if let Some(sieve) = plan.downcast_ref::<FilterExec>().and_then(SieveExec::of_filter) {
+            return Ok(Transformed::yes(Arc::new(sieve) as Arc<dyn ExecutionPlan>));
         }
         Ok(match plan.downcast_ref::<SortExec>().and_then(SortedExec::of_sort) {
             Some(sorted) => Transformed::yes(Arc::new(sorted) as Arc<dyn ExecutionPlan>),
@@ -98,7 +106,8 @@ impl GroupedExec {
             EmissionType::Final,
             input.properties().boundedness,
         );
-        Self { input, by, aggregates, schema, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        let (most, metrics) = (Arc::new(AtomicUsize::new(0)), ExecutionPlanMetricsSet::new());
+        Self { input, by, aggregates, schema, most, properties: Arc::new(properties), metrics }
     }
 }
 
@@ -168,7 +177,10 @@ impl ExecutionPlan for GroupedExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match <[_; 1]>::try_from(children) {
-            Ok([input]) => Ok(Arc::new(Self::new(input, self.by.clone(), self.aggregates.clone(), Arc::clone(&self.schema)))),
+            Ok([input]) => {
+                let new = Self::new(input, self.by.clone(), self.aggregates.clone(), Arc::clone(&self.schema));
+                Ok(Arc::new(Self { most: Arc::clone(&self.most), ..new }))
+            }
             Err(_) => internal_err!("groups have one input"),
         }
     }
@@ -193,7 +205,9 @@ impl ExecutionPlan for GroupedExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let mut rows = self.input.execute(partition, Arc::clone(&context))?;
         let keys = self.schema.fields().iter().take(self.by.len()).map(|f| f.data_type());
-        let Some(numbering) = Numbering::new(keys) else { return internal_err!("keys of groups changed their types") };
+        let Some(mut numbering) = Numbering::new(keys) else { return internal_err!("keys of groups changed their types") };
+        numbering.expect(self.most.load(Ordering::Relaxed));
+        let most = Arc::clone(&self.most);
         let states = self.aggregates.iter().map(|a| a.state()).collect::<Result<_>>()?;
         let reservation = MemoryConsumer::new(format!("groups[{partition}]")).register(context.memory_pool());
         let mut groups = Groups { numbering, states, of_rows: vec![], reservation };
@@ -206,6 +220,7 @@ impl ExecutionPlan for GroupedExec {
                 let _timer = baseline.elapsed_compute().timer();
                 groups.take(&batch, &by, &aggregates)?;
             }
+            most.fetch_max(groups.numbering.groups(), Ordering::Relaxed);
             let all = groups.done(&schema)?;
             baseline.record_output(all.num_rows());
             let slices = (0..all.num_rows()).step_by(size).map(move |at| Ok(all.slice(at, size.min(all.num_rows() - at))));

@@ -18,6 +18,7 @@ pub mod pinned;
 pub mod planner;
 pub mod previous;
 pub mod screen;
+mod sieve;
 mod sorted;
 pub mod spread;
 pub mod tagged;

@@ -1,7 +1,7 @@
 //! Row rules that count what they find: a row that fails one is dropped, put aside, emptied in some columns or only counted, as the rule
 //! says; a row that is dropped is counted once, under the first rule that drops it. Never drops a row uncounted.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, filter_record_batch, not, nullif, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -17,6 +17,8 @@ use futures::StreamExt;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
+
+pub(crate) mod marks;
 
 /// Metric of the rows that reached a screen; those of its rules are `strata.<label>`.
 pub const ROWS_SEEN: &str = "strata.seen";
@@ -83,6 +85,8 @@ pub struct ScreenExec {
     source: String,
     rules: Vec<ScreenRule<Arc<dyn PhysicalExpr>>>,
     emit: Emit,
+    /// Whether all rows come out, those that are used marked in a last column.
+    marks: bool,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -202,7 +206,25 @@ impl ScreenExec {
             false => input.properties().partitioning.clone(),
         };
         let properties = PlanProperties::new(eq, partitioning, input.properties().emission_type, input.properties().boundedness);
-        Self { input, source, rules, emit, schema, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { input, source, rules, emit, marks: false, schema, properties: Arc::new(properties), metrics }
+    }
+
+    /// The same screen with all rows, those that are used marked in a last column; `None` where a rule does more than leave rows out, or may
+    /// fail at a row that a rule before it leaves out.
+    pub(crate) fn marking(&self) -> Option<Self> {
+        let simple = |rule: &ScreenRule<Arc<dyn PhysicalExpr>>| rule.action == Action::Drop && marks::never_fails(&rule.holds);
+        if self.emit != Emit::Kept || self.rules.is_empty() || !self.rules.iter().all(simple) {
+            return None;
+        }
+        let mut new = Self::new(Arc::clone(&self.input), self.source.clone(), self.rules.clone(), self.emit);
+        new.schema = marks::with_mark(&self.schema);
+        let partitions = self.properties.partitioning.partition_count();
+        let all = EquivalenceProperties::new(Arc::clone(&new.schema));
+        let (emission, boundedness) = (self.properties.emission_type, self.properties.boundedness);
+        new.properties = Arc::new(PlanProperties::new(all, Partitioning::UnknownPartitioning(partitions), emission, boundedness));
+        new.marks = true;
+        Some(new)
     }
 
     /// Source whose rows are counted.
@@ -223,7 +245,7 @@ impl ScreenExec {
 
 impl DisplayAs for ScreenExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "ScreenExec: {}", self.source)?;
+        write!(f, "ScreenExec: {}{}", self.source, if self.marks { " (marks)" } else { "" })?;
         shown(f, self.emit, &self.rules)
     }
 }
@@ -261,7 +283,16 @@ impl ExecutionPlan for ScreenExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(input, self.source.clone(), self.rules.clone(), self.emit))),
+            Some(input) => {
+                let new = Self::new(input, self.source.clone(), self.rules.clone(), self.emit);
+                match self.marks {
+                    false => Ok(Arc::new(new)),
+                    true => match new.marking() {
+                        Some(new) => Ok(Arc::new(new)),
+                        None => internal_err!("a screen that marks rows can do so no longer"),
+                    },
+                }
+            }
             None => internal_err!("a screen has one input"),
         }
     }
@@ -298,11 +329,12 @@ impl ExecutionPlan for ScreenExec {
                 Ok(Counted { rule: rule.clone(), empties, failed: count })
             })
             .collect::<Result<Vec<_>>>()?;
-        let (emit, schema) = (self.emit, Arc::clone(&self.schema));
+        let (emit, marks, schema) = (self.emit, self.marks, Arc::clone(&self.schema));
         let stream = input.then(move |batch| {
             let screened = batch.and_then(|batch| {
                 seen.add(batch.num_rows());
                 match emit {
+                    Emit::Kept if marks => marks::marked(&batch, &rules, &schema),
                     Emit::Kept => screen(batch, &rules, &mut |_, _| Ok(())),
                     Emit::Quarantined => put_aside(batch, &rules, &schema),
                 }
@@ -331,10 +363,7 @@ type PutAside<'a> = dyn FnMut(&ScreenRule<Arc<dyn PhysicalExpr>>, RecordBatch) -
 /// The rows that are used; those of quarantine rules are handed to `aside`.
 fn screen(mut batch: RecordBatch, rules: &[Counted], aside: &mut PutAside) -> Result<RecordBatch> {
     for Counted { rule, empties, failed } in rules {
-        let value = rule.holds.evaluate(&batch)?.into_array(batch.num_rows())?;
-        let Some(mask) = value.as_any().downcast_ref::<BooleanArray>() else {
-            return exec_err!("a condition must be true or false, and `{}` is {}", rule.holds, value.data_type());
-        };
+        let mask = &held(rule, &batch)?;
         // Null is not true: such a row fails the rule.
         let kept = mask.true_count();
         failed.add(mask.len() - kept);
@@ -352,6 +381,15 @@ fn screen(mut batch: RecordBatch, rules: &[Counted], aside: &mut PutAside) -> Re
         }
     }
     Ok(batch)
+}
+
+/// Where a rule holds.
+fn held(rule: &ScreenRule<Arc<dyn PhysicalExpr>>, batch: &RecordBatch) -> Result<BooleanArray> {
+    let value = rule.holds.evaluate(batch)?.into_array(batch.num_rows())?;
+    match value.as_boolean_opt() {
+        Some(mask) => Ok(mask.clone()),
+        None => exec_err!("a condition must be true or false, and `{}` is {}", rule.holds, value.data_type()),
+    }
 }
 
 /// Where a mask is not true.

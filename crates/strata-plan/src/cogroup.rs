@@ -167,14 +167,14 @@ fn input(
     }
 }
 
-/// Sources whose duplicates a pass looks for by their own key, though they have the entity key: each with a count of the rows of a key that
-/// belong to different entities.
+/// Sources whose duplicates a pass looks for by their own key, though they have the entity key: each with counts of the rows of a key that
+/// belong to different entities, as [`sources::strayed`].
 pub(crate) fn to_show(
     pipeline: &Pipeline,
     catalog: &Catalog,
     pass: &LogicalPlan,
     key: &str,
-) -> Result<Vec<(String, LogicalPlan)>> {
+) -> Result<Vec<(String, Vec<LogicalPlan>)>> {
     let mut names = BTreeSet::new();
     pass.apply(|node| {
         if let LogicalPlan::Extension(e) = node

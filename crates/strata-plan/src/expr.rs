@@ -194,15 +194,14 @@ impl Planner {
                     }
                 }
             }
-            Expr::Cast(c) if c.field.data_type() == &DataType::Date32 && !self.clock.is_utc() => {
-                match c.expr.get_type(schema)? {
-                    DataType::Timestamp(_, _) => {
-                        let zone = lit(self.clock.timezone.name());
-                        Ok(Transformed::yes(self.names.scalar("local_date")?.call(vec![*c.expr, zone])))
-                    }
-                    _ => Ok(Transformed::no(Expr::Cast(c))),
+            // In UTC too: whole days are counted there without going through a calendar.
+            Expr::Cast(c) if c.field.data_type() == &DataType::Date32 => match c.expr.get_type(schema)? {
+                DataType::Timestamp(_, _) => {
+                    let zone = lit(self.clock.timezone.name());
+                    Ok(Transformed::yes(self.names.scalar("local_date")?.call(vec![*c.expr, zone])))
                 }
-            }
+                _ => Ok(Transformed::no(Expr::Cast(c))),
+            },
             Expr::ScalarFunction(f)
                 if !self.clock.is_utc()
                     && ["date_part", "date_trunc", "date_bin", "to_char"].contains(&f.func.name())

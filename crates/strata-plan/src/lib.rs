@@ -13,6 +13,7 @@ mod exports;
 mod expr;
 mod guard;
 mod habits;
+mod lean;
 mod lifecycle;
 mod moves;
 mod names;
@@ -36,6 +37,7 @@ pub use catalog::{Catalog, KeptCuts, Known};
 pub use clock::Clock;
 pub use contract::{Asks, TableCheck};
 pub use guard::weights_of;
+pub use lean::lean;
 pub use moves::Moves;
 pub use nodes::{Node, Required, Written, resolve};
 pub use panel::{DrawnRow, Gathered, Measured, Overlap, PanelColumns, Waterfall, cells_of, is_gathered};
@@ -189,11 +191,6 @@ impl Compiled<'_> {
         self.catalog.work.iter()
     }
 
-    /// `plan` with only what it uses: what two plans do not use cannot make them differ.
-    pub fn pruned(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
-        program::pruned(plan)
-    }
-
     /// Compiles from here on as if `known` were all that earlier steps found out; gives what was known until now.
     pub fn assume(&mut self, known: Known) -> Known {
         Known {
@@ -264,9 +261,9 @@ impl Compiled<'_> {
         cogroup::cogroup(&self.planner, self.pipeline, &self.relations, &self.catalog, entity, &pass.result)
     }
 
-    /// Sources of which it has to be shown that all rows of a duplicate key belong to one entity, each with a count that is 0 if so: then
-    /// duplicates can be looked for where the rows of an entity meet.
-    pub fn owners_to_show(&self, entity: &str) -> Result<Vec<(String, LogicalPlan)>> {
+    /// Sources of which it has to be shown that all rows of a duplicate key belong to one entity, each with counts of which one that is 0 shows
+    /// it: then duplicates can be looked for where the rows of an entity meet.
+    pub fn owners_to_show(&self, entity: &str) -> Result<Vec<(String, Vec<LogicalPlan>)>> {
         let plan = self.attributes_plan(entity)?;
         match self.pipeline.entity(entity) {
             Some(found) => cogroup::to_show(self.pipeline, &self.catalog, &plan, &found.key.value),

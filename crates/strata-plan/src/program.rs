@@ -26,17 +26,8 @@ pub(crate) enum Reach {
 
 /// The plan with types settled and columns pruned, as a session would do it.
 pub(crate) fn optimised(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    optimised_by(plan, OptimizerContext::new())
-}
-
-/// The plan with types settled and columns pruned, but not as far as it could be optimised.
-pub(crate) fn pruned(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    optimised_by(plan, OptimizerContext::new().with_max_passes(1))
-}
-
-fn optimised_by(plan: &LogicalPlan, context: OptimizerContext) -> Result<LogicalPlan> {
     let plan = Analyzer::new().execute_and_check(plan.clone(), &ConfigOptions::default(), |_, _| {})?;
-    Optimizer::new().optimize(plan, &context.without_query_execution_start_time(), |_, _| {})
+    Optimizer::new().optimize(plan, &OptimizerContext::new().without_query_execution_start_time(), |_, _| {})
 }
 
 /// Plans over bucket tables that were optimised before: the identity of a step and the step itself ask for the same ones.

@@ -173,20 +173,28 @@ pub(crate) struct Meeting<'a> {
     pub(crate) together: Option<usize>,
 }
 
-/// Rows of a source whose key stands under another entity as well: one number, 0 where all rows of a key have one entity key.
-pub(crate) fn strayed(source: &Source, pinned: &PinnedTable, entity_key: &str) -> Result<LogicalPlan> {
+/// Rows of a source whose key stands under another entity as well: plans of one number each, of which one that gives 0 shows that all rows of a
+/// key have one entity key. The first asks it of the key without its last column, which is often the number of a line: rows of one receipt lie
+/// together, and are then one row to look at. The last asks it of the key itself.
+pub(crate) fn strayed(source: &Source, pinned: &PinnedTable, entity_key: &str) -> Result<Vec<LogicalPlan>> {
+    let key: Vec<&str> = source.key.iter().map(|k| k.value.as_str()).collect();
+    let shorter = key.split_last().map(|(_, rest)| rest).filter(|rest| !rest.is_empty());
+    shorter.into_iter().chain([&key[..]]).map(|key| strayed_by(source, pinned, key, entity_key)).collect()
+}
+
+fn strayed_by(source: &Source, pinned: &PinnedTable, key: &[&str], entity_key: &str) -> Result<LogicalPlan> {
     use datafusion::functions_aggregate::expr_fn::sum;
     use datafusion::logical_expr::ident;
     let name = &source.name.value;
     let hash = functions::scalar_functions().into_iter().find(|f| f.name() == functions::HASH64);
     let Some(hash) = hash else { return datafusion::common::internal_err!("there is no function `{}`", functions::HASH64) };
-    let wanted: BTreeSet<&str> = source.key.iter().map(|k| k.value.as_str()).chain([entity_key]).collect();
+    let wanted: BTreeSet<&str> = key.iter().copied().chain([entity_key]).collect();
     let fields = pinned.schema.fields();
     let projection: Vec<usize> = (0..fields.len()).filter(|i| wanted.contains(fields[*i].name().as_str())).collect();
     let table = provider_as_source(Arc::new(pinned.clone()));
     let scan = LogicalPlanBuilder::scan(TableReference::bare(name.as_str()), table, Some(projection))?;
     let owner = qualified_column(name, entity_key);
-    let key = source.key.iter().map(|k| qualified_column(name, &k.value)).collect();
+    let key = key.iter().map(|k| qualified_column(name, k)).collect();
     let hashes = [hash.call(key).alias(owners::KEY), hash.call(vec![owner.clone()]).alias(owners::OWNER)];
     let rows = scan.filter(owner.is_not_null())?.project(hashes)?.build()?;
     let counted = extension(OwnersNode::try_new(rows, buckets(pinned.rows().unwrap_or(pinned.bytes() / 32)))?);

@@ -15,9 +15,9 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Of the bucket of each row, below `buckets`.
+    /// Of the bucket of each row, below `buckets`; rows of the number `buckets` go nowhere.
     pub(crate) fn of(bucket_of: &[u32], buckets: usize) -> Self {
-        let mut starts = vec![0_usize; buckets + 1];
+        let mut starts = vec![0_usize; buckets + 2];
         bucket_of.iter().for_each(|b| starts[*b as usize + 1] += 1);
         (1..starts.len()).for_each(|b| starts[b] += starts[b - 1]);
         let mut next = starts.clone();
@@ -27,6 +27,8 @@ impl Order {
             rows[*at] = row as u32;
             *at += 1;
         }
+        starts.truncate(buckets + 1);
+        rows.truncate(starts[buckets]);
         Self { rows: rows.into(), starts }
     }
 
@@ -43,6 +45,7 @@ impl Packed {
         let mut pieces: Vec<Self> =
             order.each().map(|rows| Self { rows: rows.len(), columns: vec![], bytes: 0, whole_bytes: 0 }).collect();
         let width = batches.first().map_or(0, RecordBatch::num_columns);
+        let all: usize = batches.iter().map(RecordBatch::num_rows).sum();
         for i in 0..width {
             let parts: Vec<ArrayRef> = batches.iter().map(|b| ArrayRef::clone(b.column(i))).collect();
             let whole: usize = parts.iter().map(slice_bytes).sum();
@@ -55,7 +58,7 @@ impl Packed {
             for (piece, part) in pieces.iter_mut().zip(column.split(order)?) {
                 piece.bytes += part.bytes(buckets);
                 // Its part of what all rows take: exact but for words and texts.
-                piece.whole_bytes += whole * piece.rows / order.rows.len().max(1);
+                piece.whole_bytes += whole * piece.rows / all.max(1);
                 piece.columns.push(part);
             }
         }
