@@ -1,12 +1,15 @@
 //! Aggregates by whole numbers and words within a bucket: each key is a few machine words in one table that fits a cache. Never spills: it takes
 //! the place of DataFusion's aggregate only where no memory budget is set.
 
+use crate::choice::{self, with_choices};
+use crate::functions::aggregate::like_before;
+use crate::functions::distinct::Before;
 use crate::functions::extreme::Extreme;
 use crate::functions::numbering::Numbering;
 use crate::sieve::SieveExec;
 use crate::sorted::SortedExec;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::TaskContext;
@@ -18,6 +21,7 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -48,15 +52,29 @@ struct Aggregate {
     function: Arc<AggregateFunctionExpr>,
     arguments: Vec<Arc<dyn PhysicalExpr>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
+    /// What it held in earlier buckets.
+    before: Arc<Before>,
 }
 
 impl Aggregate {
-    fn state(&self) -> Result<Box<dyn GroupsAccumulator>> {
-        match Extreme::of(&self.function) {
-            Some(extreme) => Ok(Box::new(extreme)),
+    /// Of rows of `input`.
+    fn state(&self, input: &Schema) -> Result<Box<dyn GroupsAccumulator>> {
+        if let Some(extreme) = Extreme::of(&self.function) {
+            return Ok(Box::new(extreme));
+        }
+        match self.arguments.first() {
+            Some(first) => like_before(&self.function, &first.data_type(input)?, &self.before),
             None => self.function.create_groups_accumulator(),
         }
     }
+}
+
+/// A filter or projection that does the same in less time, with or without a budget; `None` where there is none.
+pub(crate) fn row_by_row(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if let Some(sieve) = plan.downcast_ref::<FilterExec>().and_then(SieveExec::of_filter) {
+        return Ok(Some(Arc::new(sieve)));
+    }
+    plan.downcast_ref::<ProjectionExec>().map_or(Ok(None), choice::of_projection)
 }
 
 /// `plan` with operators that do the same in less time and cannot spill.
@@ -65,8 +83,8 @@ pub(crate) fn with_quicker(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
         if let Some(grouped) = plan.downcast_ref::<AggregateExec>().and_then(GroupedExec::of_aggregate) {
             return Ok(Transformed::yes(Arc::new(grouped) as Arc<dyn ExecutionPlan>));
         }
-        if let Some(sieve) = plan.downcast_ref::<FilterExec>().and_then(SieveExec::of_filter) {
-            return Ok(Transformed::yes(Arc::new(sieve) as Arc<dyn ExecutionPlan>));
+        if let Some(quicker) = row_by_row(&plan)? {
+            return Ok(Transformed::yes(quicker));
         }
         Ok(match plan.downcast_ref::<SortExec>().and_then(SortedExec::of_sort) {
             Some(sorted) => Transformed::yes(Arc::new(sorted) as Arc<dyn ExecutionPlan>),
@@ -90,13 +108,15 @@ impl GroupedExec {
         if !whole || !plain || !fits || !aggregate.aggr_expr().iter().all(|a| a.groups_accumulator_supported()) {
             return None;
         }
+        let input = aggregate.input().schema();
         let aggregates = aggregate.aggr_expr().iter().zip(aggregate.filter_expr()).map(|(function, filter)| {
             let order = function.order_bys().iter().map(|o| Arc::clone(&o.expr));
-            let arguments = function.expressions().into_iter().chain(order).collect();
-            Aggregate { function: Arc::clone(function), arguments, filter: filter.clone() }
+            let arguments = function.expressions().into_iter().chain(order);
+            let arguments = arguments.map(|e| Ok(with_choices(&e, &input)?.data)).collect::<Result<_>>().ok()?;
+            Some(Aggregate { function: Arc::clone(function), arguments, filter: filter.clone(), before: Arc::default() })
         });
         let by = group.expr().iter().map(|(e, _)| Arc::clone(e)).collect();
-        Some(Self::new(Arc::clone(aggregate.input()), by, aggregates.collect(), schema))
+        Some(Self::new(Arc::clone(aggregate.input()), by, aggregates.collect::<Option<_>>()?, schema))
     }
 
     fn new(input: Arc<dyn ExecutionPlan>, by: Vec<Arc<dyn PhysicalExpr>>, aggregates: Vec<Aggregate>, schema: SchemaRef) -> Self {
@@ -208,7 +228,7 @@ impl ExecutionPlan for GroupedExec {
         let Some(mut numbering) = Numbering::new(keys) else { return internal_err!("keys of groups changed their types") };
         numbering.expect(self.most.load(Ordering::Relaxed));
         let most = Arc::clone(&self.most);
-        let states = self.aggregates.iter().map(|a| a.state()).collect::<Result<_>>()?;
+        let states = self.aggregates.iter().map(|a| a.state(&self.input.schema())).collect::<Result<_>>()?;
         let reservation = MemoryConsumer::new(format!("groups[{partition}]")).register(context.memory_pool());
         let mut groups = Groups { numbering, states, of_rows: vec![], reservation };
         let (by, aggregates, schema) = (self.by.clone(), self.aggregates.clone(), self.schema());

@@ -1,6 +1,7 @@
 //! Functions and physical operators that DataFusion lacks, each with its own codec. Never builds a session and never reads a pipeline.
 
 pub mod bucket;
+mod choice;
 pub mod codec;
 pub mod cogroup;
 pub mod dedup;

@@ -4,10 +4,10 @@
 use crate::cogroup::CogroupExec;
 use crate::dedup::DedupExec;
 use crate::gather::Gather;
+use crate::grouped::row_by_row;
 use crate::owners::OwnersExec;
 use crate::packed::{Order, Packed};
 use crate::screen::marks::marking;
-use crate::sieve::SieveExec;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
 use datafusion::common::hash_utils::create_hashes;
@@ -16,7 +16,6 @@ use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions};
-use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, Time};
 use datafusion::physical_plan::repartition::{REPARTITION_RANDOM_STATE, RepartitionExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -89,8 +88,8 @@ impl fmt::Debug for Spread {
 /// `plan` with exchanges of this process where a bucket is gathered above them, and with filters of ours; for plans that run here, whole.
 pub fn in_one_process(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let done = plan.transform_up(|plan| {
-        if let Some(sieve) = plan.downcast_ref::<FilterExec>().and_then(SieveExec::of_filter) {
-            return Ok(Transformed::yes(Arc::new(sieve) as Arc<dyn ExecutionPlan>));
+        if let Some(quicker) = row_by_row(&plan)? {
+            return Ok(Transformed::yes(quicker));
         }
         if !gathers(&plan) {
             return Ok(Transformed::no(plan));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::distinct::{self, Before};
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -11,6 +12,7 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 /// The state of every group of one aggregate, in a few flat vectors. Group numbers are below `groups()`.
 /// INVARIANT: `values` and `states` depend on the rows seen per group only, never on their order or on how they were split and merged.
@@ -29,6 +31,8 @@ pub(super) trait GroupState: Send + Sync {
     fn states(&self, n: usize) -> Result<Vec<ArrayRef>>;
     /// Drops the first `n` groups; the others move down by `n`.
     fn forget(&mut self, n: usize);
+    /// Makes room for as many values as one before it held, and notes how many it holds in the end; most states need no room.
+    fn expect(&mut self, _before: &Arc<Before>) {}
     /// Bytes held, in constant time.
     fn size(&self) -> usize;
 
@@ -170,6 +174,19 @@ impl AggregateUDFImpl for Aggregate {
 
 struct ManyGroups {
     state: Box<dyn GroupState>,
+}
+
+/// The state of `function`, whose first argument is of this type, with room for as many values as one before it held.
+/// Errors: as of the function.
+pub(crate) fn like_before(
+    function: &AggregateFunctionExpr,
+    data_type: &DataType,
+    before: &Arc<Before>,
+) -> Result<Box<dyn GroupsAccumulator>> {
+    match distinct::like_before(function, data_type, before) {
+        Some(state) => Ok(Box::new(ManyGroups { state: state? })),
+        None => function.create_groups_accumulator(),
+    }
 }
 
 impl ManyGroups {

@@ -2,12 +2,12 @@
 //!
 //! Errors are `Plan` when the pipeline must change (a type, a missing literal) and `Execution` when a value in the data cannot be represented.
 
-mod aggregate;
+pub(crate) mod aggregate;
 mod cell;
 mod cell_weights;
 mod columnar;
 mod dates;
-mod distinct;
+pub(crate) mod distinct;
 mod exact;
 pub(crate) mod extreme;
 mod few;

@@ -2,7 +2,7 @@
 
 use super::values::{Plain, Texts, Values};
 use arrow::array::{Array, ArrayRef};
-use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err};
 
@@ -12,6 +12,8 @@ const PARTS_MAX: usize = 4;
 const EMPTY: u32 = u32::MAX;
 /// Slots at first.
 const SLOTS_MIN: usize = 1024;
+/// Keys whose slots are looked at together.
+const AHEAD: usize = 16;
 
 /// One column of the key.
 enum Part {
@@ -109,9 +111,19 @@ impl Numbering {
         if self.groups + rows >= EMPTY as usize {
             return exec_err!("more than 4 billion groups in one bucket: more buckets would hold fewer each");
         }
+        out.clear();
+        out.reserve(rows);
+        if let ([Part::Number(8, plain)], [column], false) = (self.parts.as_mut_slice(), columns, self.masked) {
+            let words: ScalarBuffer<u64> = plain.keys(column, None)?;
+            self.find::<1>(&words, out);
+            return Ok(());
+        }
         let stride = self.stride();
-        self.rows.clear();
+        // All words are written below, but those of nulls.
         self.rows.resize(rows * stride, 0);
+        if self.masked {
+            self.rows.iter_mut().skip(stride - 1).step_by(stride).for_each(|mask| *mask = 0);
+        }
         for (i, (part, column)) in self.parts.iter_mut().zip(columns).enumerate() {
             part.write(column, stride, &mut self.rows[i.min(rows * stride)..])?;
             if let Some(nulls) = column.nulls().filter(|n| n.null_count() > 0) {
@@ -119,8 +131,6 @@ impl Numbering {
                 masks.zip(nulls).filter(|(_, valid)| !valid).for_each(|(mask, _)| *mask |= 1 << i);
             }
         }
-        out.clear();
-        out.reserve(rows);
         let words = std::mem::take(&mut self.rows);
         match stride {
             1 => self.find::<1>(&words, out),
@@ -158,17 +168,37 @@ impl Numbering {
     }
 
     fn find<const N: usize>(&mut self, rows: &[u64], out: &mut Vec<usize>) {
-        let mut last: Option<([u64; N], usize)> = None;
-        for key in rows.as_chunks::<N>().0 {
-            // Rows of one key often lie together.
-            if let Some((_, group)) = last.filter(|(before, _)| before == key) {
-                out.push(group);
-                continue;
-            }
-            let group = self.one::<N>(key);
-            last = Some((*key, group));
-            out.push(group);
+        let keys = rows.as_chunks::<N>().0;
+        let Some(first) = keys.first() else { return };
+        let mut last = (first, self.one::<N>(first));
+        for keys in keys.chunks(AHEAD) {
+            let near = self.near::<N>(keys);
+            out.extend(keys.iter().zip(near).map(|(key, near)| {
+                // Rows of one key often lie together.
+                if last.0 != key {
+                    last = (key, if near == EMPTY { self.one::<N>(key) } else { near as usize });
+                }
+                last.1
+            }));
         }
+    }
+
+    /// The group in the first slot of each key where it is that key's, else [`EMPTY`]: looks of which none waits for another.
+    /// INVARIANT: there is a group.
+    #[inline]
+    fn near<const N: usize>(&self, keys: &[[u64; N]]) -> [u32; AHEAD] {
+        let (mask, most) = (self.slots.len() - 1, self.groups as u32 - 1);
+        let mut near = [EMPTY; AHEAD];
+        for (near, key) in near.iter_mut().zip(keys) {
+            *near = self.slots[hash(key) as usize & mask];
+        }
+        for (near, key) in near.iter_mut().zip(keys) {
+            // Of an empty slot too: a key that has none is not that of another group.
+            let group = (*near).min(most);
+            let at = group as usize * N;
+            *near = if self.words[at..at + N] == *key { group } else { EMPTY };
+        }
+        near
     }
 
     fn one<const N: usize>(&mut self, key: &[u64; N]) -> usize {

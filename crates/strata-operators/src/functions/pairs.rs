@@ -6,6 +6,8 @@ const EMPTY: u64 = u64::MAX;
 const SLOTS_MIN: usize = 1_024;
 /// From so many slots on a table grows to twice its size, not to four times.
 const SLOTS_LARGE: usize = 1 << 16;
+/// Pairs whose slots are looked at before the first of them is added: none of these looks waits for another.
+pub(super) const AHEAD: usize = 32;
 
 /// Open addressing, at most half full. INVARIANT: `slots` is empty or has a power of two of slots.
 #[derive(Default)]
@@ -28,14 +30,50 @@ impl Pairs {
         self.slots.capacity() * size_of::<u64>()
     }
 
+    /// Makes room for so many pairs, before the first.
+    pub(super) fn expect(&mut self, pairs: usize) {
+        if self.len == 0 && pairs > 0 {
+            self.slots = vec![EMPTY; (pairs * 2 + 2).next_power_of_two().max(SLOTS_MIN)];
+        }
+    }
+
     /// Adds a pair; whether it was not there.
     #[inline]
     pub(super) fn add(&mut self, group: u32, number: u32) -> bool {
         if self.len * 2 >= self.slots.len() {
             self.grow();
         }
-        let pair = u64::from(group) << 32 | u64::from(number);
-        let mut slot = slot(pair, self.slots.len());
+        let pair = Self::pair(group, number);
+        self.add_from(slot(pair, self.slots.len()), pair)
+    }
+
+    /// A pair as it is held.
+    #[inline]
+    pub(super) fn pair(group: u32, number: u32) -> u64 {
+        u64::from(group) << 32 | u64::from(number)
+    }
+
+    /// Adds up to [`AHEAD`] pairs, and tells of each that was not there.
+    #[inline]
+    pub(super) fn add_all(&mut self, pairs: &[u64], mut is_new: impl FnMut(u64)) {
+        while (self.len + pairs.len()) * 2 > self.slots.len() {
+            self.grow();
+        }
+        let mut near = [(0, EMPTY); AHEAD];
+        for (near, pair) in near.iter_mut().zip(pairs) {
+            let at = slot(*pair, self.slots.len());
+            *near = (at, self.slots[at]);
+        }
+        for ((at, found), pair) in near.into_iter().zip(pairs) {
+            if found != *pair && self.add_from(at, *pair) {
+                is_new(*pair);
+            }
+        }
+    }
+
+    /// Adds a pair whose first slot is known, where there is room; whether it was not there.
+    #[inline]
+    fn add_from(&mut self, mut slot: usize, pair: u64) -> bool {
         loop {
             match self.slots[slot] {
                 EMPTY => break,
@@ -97,10 +135,19 @@ mod tests {
         fn pairs_are_held_once(
             pairs in prop::collection::vec((prop::sample::select(vec![0, 1, 2, u32::MAX]), 0_u32..3_000), 0..6_000),
             kept in any::<u32>(),
+            expected in 0_usize..3_000,
         ) {
             let (mut ours, mut theirs) = (Pairs::default(), BTreeSet::new());
-            for (group, number) in pairs {
-                prop_assert_eq!(ours.add(group, number), theirs.insert((group, number)));
+            ours.expect(expected);
+            let (one_by_one, rest) = pairs.split_at(pairs.len() / 3);
+            for (group, number) in one_by_one {
+                prop_assert_eq!(ours.add(*group, *number), theirs.insert((*group, *number)));
+            }
+            for some in rest.chunks(AHEAD) {
+                let (held, mut new) = (some.iter().map(|(g, n)| Pairs::pair(*g, *n)).collect::<Vec<_>>(), vec![]);
+                ours.add_all(&held, |pair| new.push(pair));
+                let expected = some.iter().filter(|pair| theirs.insert(**pair)).map(|(g, n)| Pairs::pair(*g, *n));
+                prop_assert_eq!(new, expected.collect::<Vec<_>>());
             }
             prop_assert_eq!(ours.len(), theirs.len());
             prop_assert_eq!(ours.iter().collect::<BTreeSet<_>>(), theirs.clone());

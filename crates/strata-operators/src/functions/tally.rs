@@ -14,7 +14,7 @@ use hashbrown::hash_table::Entry;
 
 use super::aggregate::each_included;
 use super::few::Few;
-use super::pairs::Pairs;
+use super::pairs::{AHEAD, Pairs};
 use super::values::{HASHER, Key, Values};
 
 /// Below this many slots a table is not made smaller.
@@ -68,6 +68,17 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
         Self { values, few: Few::new(), pairs: Pairs::default(), table: HashTable::new(), sizes: Vec::new(), base: 0 }
     }
 
+    /// How many (group, value) there are beside the few smallest values: as numbers of 32 bits, and as others.
+    pub(super) fn held(&self) -> [usize; 2] {
+        [self.pairs.len(), self.table.len()]
+    }
+
+    /// Makes room for as many as another one held, before the first.
+    pub(super) fn expect(&mut self, held: [usize; 2]) {
+        self.pairs.expect(held[0]);
+        self.table.reserve(held[1], |seen| hash(seen.group, &seen.key));
+    }
+
     pub(super) fn groups(&self) -> usize {
         self.sizes.len()
     }
@@ -84,8 +95,34 @@ impl<N: Key, V: Values<N>, C: Count> Tally<N, V, C> {
     /// Adds `count` for each included row's value.
     pub(super) fn update(&mut self, array: &ArrayRef, groups: &[usize], included: Option<&NullBuffer>, count: C) -> Result<()> {
         let keys = self.values.keys(array, included)?;
+        if size_of::<C>() == 0 {
+            self.add_all(&keys, groups, included);
+            return Ok(());
+        }
         each_included(groups, included, |row, group| self.add(group, keys[row], count));
         Ok(())
+    }
+
+    /// The same where nothing is counted: pairs wait until some of them are added together.
+    fn add_all(&mut self, keys: &[N], groups: &[usize], included: Option<&NullBuffer>) {
+        let (mut waiting, mut n) = ([0; AHEAD], 0);
+        each_included(groups, included, |row, group| match keys[row].to_usize() {
+            Some(number) if (Few::<C>::NUMBERS..Pairs::NUMBERS).contains(&number) => {
+                waiting[n] = Pairs::pair(self.base.wrapping_add(group as u32), number as u32);
+                n += 1;
+                if n == AHEAD {
+                    self.add_pairs(&waiting);
+                    n = 0;
+                }
+            }
+            _ => self.add(group, keys[row], C::default()),
+        });
+        self.add_pairs(&waiting[..n]);
+    }
+
+    fn add_pairs(&mut self, pairs: &[u64]) {
+        let (sizes, base) = (&mut self.sizes, self.base);
+        self.pairs.add_all(pairs, |pair| sizes[((pair >> 32) as u32).wrapping_sub(base) as usize] += 1);
     }
 
     /// Adds the lists that `column` made: `counts[i]` for each value of a list, or the default without counts.
