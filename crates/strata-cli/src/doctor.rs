@@ -73,7 +73,7 @@ fn machine() -> Vec<Finding> {
         Finding::good("version", format!("strata {version} ({features}), {system}")),
         Finding::good(
             "allocator",
-            "jemalloc; a run keeps freed pages for its next rows, and gives back within seconds what it does not need",
+            "jemalloc; a run keeps freed pages for its next rows, and gives back within a minute what it does not need",
         ),
         Finding::good("cores", cores.to_string()),
         memory(),

@@ -25,8 +25,8 @@ mod verbs;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Where the allocator reads its settings from.
-const ALLOCATOR_SETTINGS: &str = "_RJEM_MALLOC_CONF";
+/// Where the allocator reads its settings from. On Linux libraries in C (zstd, SQLite) have their memory of it too.
+const ALLOCATOR_SETTINGS: &str = if cfg!(target_os = "linux") { "MALLOC_CONF" } else { "_RJEM_MALLOC_CONF" };
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -58,8 +58,9 @@ fn main() -> ExitCode {
 
 /// Settings of the allocator where rows are moved. Measured on runs of 7 and 70 M rows: see `crates/README.md`, Memory.
 fn allocator_settings(threads: usize) -> String {
-    // Freed pages are found again where few arenas hold them; large blocks are kept for the next bucket like all others.
-    let everywhere = format!("narenas:{threads},oversize_threshold:0");
+    // Freed pages are found again where few arenas hold them; large blocks are kept for the next bucket like all others; and what is
+    // free stays for a minute, because a page that comes back must be cleared.
+    let everywhere = format!("narenas:{threads},oversize_threshold:0,dirty_decay_ms:60000");
     // Of a huge page all stays resident for the one piece that is used.
     if cfg!(target_os = "linux") { format!("{everywhere},thp:never") } else { everywhere }
 }
