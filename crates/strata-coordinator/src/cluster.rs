@@ -48,8 +48,12 @@ const EVENTS_MAX: u32 = 100_000;
 
 /// How often is looked whether a plan has stopped.
 const CLOSE_LOOK: Duration = Duration::from_millis(50);
-/// And how many times at most: 10 s.
-const CLOSE_LOOKS_MAX: usize = 200;
+/// And how many times before it is told to stop once more: half a second.
+const CLOSE_LOOKS: usize = 10;
+/// How often it is told to.
+const CLOSE_TRIES_MAX: usize = 20;
+/// How many times is looked at most: 10 s.
+const CLOSE_LOOKS_MAX: usize = CLOSE_LOOKS * CLOSE_TRIES_MAX;
 
 type Scheduler = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
@@ -169,19 +173,21 @@ impl Cluster {
         let Ok(session) = self.session(1).await else { return };
         if let Ok(job) = self.submit("look for work", session, nothing).await {
             tokio::time::sleep(CLOSE_LOOK).await;
-            self.close_quietly(&job).await;
+            self.ends_within(&job, CLOSE_LOOKS_MAX).await;
+            self.forget(&job).await;
             self.workers.take_given(&job);
         }
     }
 
-    async fn close_quietly(&self, job: &JobId) {
-        for _ in 0..CLOSE_LOOKS_MAX {
+    /// Whether it has ended at one of so many looks.
+    async fn ends_within(&self, job: &JobId, looks: usize) -> bool {
+        for _ in 0..looks {
             if !matches!(self.status(job).await, Some(Status::Running(_) | Status::Queued(_))) {
-                break;
+                return true;
             }
             tokio::time::sleep(CLOSE_LOOK).await;
         }
-        self.forget(job).await;
+        false
     }
 
     /// A session that plans for `slots` slots.
@@ -243,10 +249,16 @@ impl Cluster {
     }
 
     async fn close(&self, job: &JobId) {
-        if let Err(e) = self.scheduler.cancel_job(job.clone()).await {
-            tracing::warn!("the scheduler did not take a cancel: {e}");
+        for _ in 0..CLOSE_TRIES_MAX {
+            if let Err(e) = self.scheduler.cancel_job(job.clone()).await {
+                tracing::warn!("the scheduler did not take a cancel: {e}");
+            }
+            // The scheduler forgets a cancel of a plan that it is still cutting into stages, and then runs it to its end: it is told again.
+            if self.ends_within(job, CLOSE_LOOKS).await {
+                break;
+            }
         }
-        self.close_quietly(job).await;
+        self.forget(job).await;
         self.closing.fetch_sub(1, Ordering::SeqCst);
     }
 
