@@ -25,8 +25,14 @@ mod verbs;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Where the allocator reads its settings from. On Linux libraries in C (zstd, SQLite) have their memory of it too.
-const ALLOCATOR_SETTINGS: &str = if cfg!(target_os = "linux") { "MALLOC_CONF" } else { "_RJEM_MALLOC_CONF" };
+/// Where the allocator reads its settings from.
+const ALLOCATOR_SETTINGS: &str = "_RJEM_MALLOC_CONF";
+
+/// Libraries in C (Zstandard, SQLite) have their memory of the system's allocator, which by itself maps each large block anew: what
+/// one column of a file was compressed with is found again for the next. These are read by glibc, and by nothing else. Libraries in C
+/// could have jemalloc's memory as well, but then a process does not start beside libraries that stand before the clock or the allocator.
+const SYSTEM_ALLOCATOR: [(&str, &str); 3] =
+    [("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TRIM_THRESHOLD_", "134217728"), ("MALLOC_ARENA_MAX", "2")];
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -73,7 +79,11 @@ fn start_again_with(settings: &str) {
         return;
     }
     let failed = match std::env::current_exe() {
-        Ok(own) => std::process::Command::new(own).args(std::env::args_os().skip(1)).env(ALLOCATOR_SETTINGS, settings).exec(),
+        Ok(own) => {
+            let system = SYSTEM_ALLOCATOR.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+            let mut again = std::process::Command::new(own);
+            again.args(std::env::args_os().skip(1)).env(ALLOCATOR_SETTINGS, settings).envs(system).exec()
+        }
         Err(e) => e,
     };
     render::line(&format!("warning: the allocator keeps its own settings ({failed}); the peak of memory may be higher"));
