@@ -10,7 +10,7 @@ use datafusion_proto::bytes::logical_plan_to_bytes_with_extension_codec;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use strata_operators::pinned::{PinnedFile, PinnedTable};
-use strata_plan::{Compiled, Known, Solved};
+use strata_plan::{Compiled, Intervals, Known, Solved};
 use strata_runtime::LogicalCodec;
 use strata_spec::pipeline::{Method, Numbers};
 
@@ -117,7 +117,11 @@ fn parts(compiled: &Compiled<'_>, solved: &Solved, step: &PlannedStep) -> datafu
                     let plans = compiled.kmeans(segmentation, model, solved)?;
                     std::iter::once(plans.features).chain(plans.first).collect()
                 }
-                Method::Lifecycle(lifecycle) => vec![compiled.interval_sums(segmentation, lifecycle, solved)?],
+                Method::Lifecycle(lifecycle) => {
+                    let any = Intervals { everybody: Some(1.0), ..Intervals::default() };
+                    let returns = compiled.last_returns(segmentation, lifecycle, &any, solved)?;
+                    std::iter::once(compiled.interval_sums(segmentation, lifecycle, solved)?).chain(returns).collect()
+                }
                 _ => compiled.rankings(segmentation, solved)?.into_iter().map(|r| r.histogram).collect(),
             };
             Parts { plans, text: format!("{segmentation:?}{:?}", compiled.kept(segmentation)), ..Parts::default() }

@@ -37,7 +37,7 @@ impl Names {
 struct Wire {
     cuts: BTreeMap<String, Vec<(String, Option<String>)>>,
     clusters: BTreeMap<String, [Vec<String>; 3]>,
-    intervals: BTreeMap<String, (Option<String>, Vec<(String, String)>)>,
+    intervals: BTreeMap<String, (Option<String>, Vec<(String, String)>, [String; 2])>,
     allocations: BTreeMap<String, Vec<(Vec<String>, [u64; 4], [String; 2])>>,
     factors: BTreeMap<String, Vec<(Vec<String>, String)>>,
 }
@@ -54,7 +54,7 @@ pub(crate) fn added(solved: &Solved, before: &Names) -> Result<Value> {
     }
     for (name, i) in solved.intervals.iter().filter(|(n, _)| !before.intervals.contains(*n)) {
         let cohorts = i.cohorts.iter().map(|(cohort, mean)| (cohort.clone(), bit(*mean)));
-        wire.intervals.insert(name.clone(), (i.everybody.map(bit), cohorts.collect()));
+        wire.intervals.insert(name.clone(), (i.everybody.map(bit), cohorts.collect(), [bit(i.slipping), bit(i.lapsed)]));
     }
     for (name, all) in solved.allocations.iter().filter(|(n, _)| !before.allocations.contains(*n)) {
         let all = all.iter().map(|a| {
@@ -81,9 +81,10 @@ pub(crate) fn restore(value: &Value, solved: &mut Solved) -> Result<()> {
         let clusters = Clusters { means: floats(&means)?, deviations: floats(&deviations)?, centroids: floats(&centroids)? };
         solved.clusters.insert(name, clusters);
     }
-    for (name, (everybody, cohorts)) in wire.intervals {
+    for (name, (everybody, cohorts, [slipping, lapsed])) in wire.intervals {
         let cohorts = cohorts.into_iter().map(|(cohort, mean)| Ok((cohort, float(&mean)?))).collect::<Result<_>>()?;
-        solved.intervals.insert(name, Intervals { everybody: everybody.as_deref().map(float).transpose()?, cohorts });
+        let everybody = everybody.as_deref().map(float).transpose()?;
+        solved.intervals.insert(name, Intervals { everybody, cohorts, slipping: float(&slipping)?, lapsed: float(&lapsed)? });
     }
     for (name, all) in wire.allocations {
         let all = all.iter().map(|(s, [eligible, drawn, reserve, wanted], [scale, certain_from])| {
@@ -182,7 +183,8 @@ mod tests {
                 certain_from: f64::INFINITY,
             }],
         );
-        let means = Intervals { everybody: Some(0.1 + 0.2), cohorts: vec![("a \" b".into(), 1.0 / 3.0)] };
+        let means =
+            Intervals { everybody: Some(0.1 + 0.2), cohorts: vec![("a \" b".into(), 1.0 / 3.0)], slipping: 1.7, lapsed: 0.3 };
         solved.intervals.insert("l".into(), means);
         solved.intervals.insert("nobody".into(), Intervals::default());
         solved.factors.insert("w".into(), vec![Factors { cell: stratum, factor: 1.0 / 3.0 }]);

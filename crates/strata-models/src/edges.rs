@@ -48,6 +48,14 @@ impl QuantileEdges {
     /// The edges between groups, rising, each once: at most `bins` − 1. The lowest and the highest value are no edges between
     /// groups, so there are fewer where many rows have one value. Errors: `TileTotal` if other rows were pushed than were announced.
     pub fn finish(self) -> Result<Vec<f64>> {
+        let mut edges = self.quantiles()?;
+        edges.dedup();
+        let inner = edges.len().saturating_sub(1);
+        Ok(edges.into_iter().take(inner).skip(1).collect())
+    }
+
+    /// All `bins` + 1 quantiles, the lowest and the highest value among them, rising; none where there is no row. Errors: as [`Self::finish`].
+    pub fn quantiles(self) -> Result<Vec<f64>> {
         if self.pushed != self.total {
             return Err(Error::TileTotal { declared: self.total, pushed: self.pushed });
         }
@@ -62,9 +70,7 @@ impl QuantileEdges {
                 edges.push(if below == above { *below } else { edge });
             }
         }
-        edges.dedup();
-        let inner = edges.len().saturating_sub(1);
-        Ok(edges.into_iter().take(inner).skip(1).collect())
+        Ok(edges)
     }
 
     /// The whole rank at or below an edge, and how many `bins`-ths of a rank it lies beyond.

@@ -10,7 +10,7 @@ use crate::scope::Scope;
 use crate::sql::Rewrite;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DataFusionError, Result, SchemaError};
+use datafusion::common::{DFSchema, DataFusionError, Result, SchemaError, plan_err};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast, lit};
@@ -207,7 +207,7 @@ impl Planner {
                     && ["date_part", "date_trunc", "date_bin", "to_char"].contains(&f.func.name())
                     && f.args.iter().any(|a| matches!(a.get_type(schema), Ok(DataType::Timestamp(_, _)))) =>
             {
-                datafusion::common::plan_err!("`{}` of a time stamp would count in UTC", f.func.name())
+                plan_err!("`{}` of a time stamp would count in UTC", f.func.name())
             }
             other => Ok(Transformed::no(other)),
         }
@@ -331,11 +331,14 @@ pub(crate) fn counts(f: &AggregateFunction) -> bool {
     matches!(f.func.name(), "count" | "count_distinct")
 }
 
-/// `expr` as a double.
+/// `expr` as a double. Errors: `Plan` for what is neither a number nor a truth value.
 pub(crate) fn double(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     match expr.get_type(schema)? {
         DataType::Float64 => Ok(expr),
-        _ => Ok(cast(expr, DataType::Float64)),
+        number if number.is_numeric() || matches!(number, DataType::Boolean | DataType::Null) => {
+            Ok(cast(expr, DataType::Float64))
+        }
+        other => plan_err!("this is to be a number, and is {other}"),
     }
 }
 

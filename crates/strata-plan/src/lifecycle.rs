@@ -35,6 +35,69 @@ impl Compiled<'_> {
         let rows = rows.filter(ident("n").gt(lit(0.0f64)).and(ident("d").is_not_null()))?;
         rows.aggregate([ident(COHORT)], sums)?.sort([ident(COHORT).sort(true, true)])?.build()
     }
+
+    /// How overdue people who take part were when they came back the last time, in thousandths of their interval by then, and how many
+    /// they were: `overdue` (rising), `people`; `None` where the cut-offs do not follow from it. The mean intervals must be solved.
+    pub fn last_returns(
+        &self,
+        segmentation: &Segmentation,
+        lifecycle: &Lifecycle,
+        intervals: &Intervals,
+        solved: &Solved,
+    ) -> Result<Option<LogicalPlan>> {
+        let Some(last_gap) = &lifecycle.last_gap else { return Ok(None) };
+        let view = self.view(&segmentation.entity.value, solved)?;
+        let schema = view.schema().as_ref().clone();
+        let scope = Scope::of(&schema, None);
+        let filter = self.found(member(&self.planner, segmentation, &schema, &scope))?;
+        let value = |sql: &Sql| self.found(number(&self.planner, sql, &schema, &scope));
+        let (last, days, gaps) = (value(last_gap)?, zero(value(&lifecycle.gap_days)?), zero(value(&lifecycle.gaps)?));
+        let back = gaps.clone().gt_eq(lit(1.0f64)).and(last.clone().is_not_null());
+        let (days, gaps) = (days - last.clone(), gaps - lit(1.0f64));
+        let overdue = self.found(overdue(&self.planner, &last, days, gaps, lifecycle, &schema, intervals))?;
+        let thousandths = self.planner.names.scalar("round")?.call(vec![overdue * lit(1000.0f64)]);
+        let rows = LogicalPlanBuilder::from(view).filter(filter)?.filter(back)?.project([thousandths.alias("overdue")])?;
+        let rows = rows.filter(ident("overdue").is_not_null())?;
+        let people = datafusion::functions_aggregate::expr_fn::count(lit(1i64)).alias("people");
+        rows.aggregate([ident("overdue")], [people])?.sort([ident("overdue").sort(true, true)])?.build().map(Some)
+    }
+}
+
+/// Recency in own intervals; null where no interval is known.
+fn overdue(
+    planner: &Planner,
+    recency: &Expr,
+    days: Expr,
+    gaps: Expr,
+    lifecycle: &Lifecycle,
+    schema: &DFSchema,
+    intervals: &Intervals,
+) -> Option<Expr> {
+    let nullif = |e: Expr| planner.names.scalar("nullif").ok().map(|f| f.call(vec![e, lit(0.0f64)]));
+    let Some(everybody) = intervals.everybody else {
+        // Nobody has a gap.
+        return Some(lit(ScalarValue::Float64(None)));
+    };
+    let mut cohorts = intervals.cohorts.iter();
+    let mean = match cohorts.next() {
+        Some((first, mean)) => {
+            let text = cohort_text(lifecycle, schema);
+            let mut of = case(text).when(lit(first.as_str()), lit(*mean));
+            for (cohort, mean) in cohorts {
+                of = of.when(lit(cohort.as_str()), lit(*mean));
+            }
+            of.otherwise(lit(everybody)).ok()?
+        }
+        None => lit(everybody),
+    };
+    let prior = lit(lifecycle.prior_gaps);
+    let interval = (days + prior.clone() * mean) / nullif(gaps + prior)?;
+    Some(recency.clone() / nullif(interval)?)
+}
+
+/// An expression that is 0 where it is not known.
+fn zero(e: Expr) -> Expr {
+    coalesce(vec![e, lit(0.0f64)])
 }
 
 fn cohort_text(lifecycle: &Lifecycle, schema: &DFSchema) -> Expr {
@@ -56,25 +119,29 @@ pub(crate) fn stage(planner: &Planner, people: &People, lifecycle: &Lifecycle, i
     let numbers: Vec<Option<Expr>> = numbers.into_iter().map(|sql| number(planner, sql, people.schema, people.scope)).collect();
     let numbers: Option<Vec<Expr>> = numbers.into_iter().collect();
     let [bought, recency, days, gaps] = <[Expr; 4]>::try_from(numbers?).ok()?;
+    if let Some(last_gap) = &lifecycle.last_gap {
+        // Looked at where the cut-offs are found.
+        number(planner, last_gap, people.schema, people.scope)?;
+    }
     if let Some(cohort) = &lifecycle.cohort
         && people.schema.index_of_column_by_name(None, &cohort.value).is_none()
     {
         // Said where the name stands.
         return None;
     }
-    let zero = |e: Expr| coalesce(vec![e, lit(0.0f64)]);
-    let overdue = overdue(planner, &recency, zero(days), zero(gaps), lifecycle, people, intervals)?;
+    let overdue = overdue(planner, &recency, zero(days), zero(gaps), lifecycle, people.schema, intervals)?;
     let named = |stage: &str| lit(stage);
     let none = if lifecycle.prospect { named("prospect") } else { lit(ScalarValue::Utf8(None)) };
-    let mut lapsed = overdue.clone().gt(lit(lifecycle.lapsed));
+    let mut lapsed = overdue.clone().gt(lit(intervals.lapsed));
     if let Some(cap) = lifecycle.cap_days {
         lapsed = lapsed.or(recency.clone().gt(lit(cap as f64)));
     }
-    let mut slipping = overdue.clone().gt(lit(lifecycle.slipping));
+    let mut slipping = overdue.clone().gt(lit(intervals.slipping));
     let was = Was::of(lifecycle, people, &recency);
     if let Some(was) = &was {
         let before = was.is("slipping").or(was.is("lapsed"));
-        slipping = slipping.or(before.and(was.bought_since.clone().is_not_true()).and(overdue.gt_eq(lit(lifecycle.back))));
+        slipping = slipping
+            .or(before.and(was.bought_since.clone().is_not_true()).and(overdue.gt_eq(lit(lifecycle.back(intervals.slipping)))));
     }
     let mut stages = case(lit(true))
         .when(bought.clone().gt(lit(0.0f64)).is_not_true(), none)
@@ -108,36 +175,4 @@ impl Was {
     fn is(&self, stage: &str) -> Expr {
         self.stage.clone().eq(lit(stage)).is_true()
     }
-}
-
-/// Recency in own intervals; null where no interval is known.
-fn overdue(
-    planner: &Planner,
-    recency: &Expr,
-    days: Expr,
-    gaps: Expr,
-    lifecycle: &Lifecycle,
-    people: &People,
-    intervals: &Intervals,
-) -> Option<Expr> {
-    let nullif = |e: Expr| planner.names.scalar("nullif").ok().map(|f| f.call(vec![e, lit(0.0f64)]));
-    let Some(everybody) = intervals.everybody else {
-        // Nobody has a gap.
-        return Some(lit(ScalarValue::Float64(None)));
-    };
-    let mut cohorts = intervals.cohorts.iter();
-    let mean = match cohorts.next() {
-        Some((first, mean)) => {
-            let text = cohort_text(lifecycle, people.schema);
-            let mut of = case(text).when(lit(first.as_str()), lit(*mean));
-            for (cohort, mean) in cohorts {
-                of = of.when(lit(cohort.as_str()), lit(*mean));
-            }
-            of.otherwise(lit(everybody)).ok()?
-        }
-        None => lit(everybody),
-    };
-    let prior = lit(lifecycle.prior_gaps);
-    let interval = (days + prior.clone() * mean) / nullif(gaps + prior)?;
-    Some(recency.clone() / nullif(interval)?)
 }

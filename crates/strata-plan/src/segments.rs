@@ -351,7 +351,9 @@ pub(crate) fn texts(s: &Segmentation) -> Vec<&Sql> {
         Method::Quantile { of, .. } => out.push(of),
         Method::Rfm(r) => out.extend([&r.recency, &r.frequency, &r.monetary]),
         Method::KMeans(k) => out.extend(k.features.iter().map(|(_, s)| s)),
-        Method::Lifecycle(l) => out.extend([&l.purchase_days, &l.recency_days, &l.gap_days, &l.gaps]),
+        Method::Lifecycle(l) => {
+            out.extend([&l.purchase_days, &l.recency_days, &l.gap_days, &l.gaps].into_iter().chain(&l.last_gap))
+        }
         Method::Flag | Method::By { .. } => {}
     }
     out

@@ -56,13 +56,17 @@ pub struct Clusters {
     pub centroids: Vec<f64>,
 }
 
-/// Mean days between one purchase day and the next.
+/// Mean days between one purchase day and the next, and from how many of them on somebody is overdue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Intervals {
     /// Of everybody; `None` where nobody has a gap.
     pub everybody: Option<f64>,
     /// Of each cohort that has gaps, by its value as text, rising.
     pub cohorts: Vec<(String, f64)>,
+    /// Slipping beyond so many intervals.
+    pub slipping: f64,
+    /// Lapsed beyond so many.
+    pub lapsed: f64,
 }
 
 /// What a stratum gives.
@@ -109,7 +113,8 @@ impl Solved {
                     });
                 }
                 Method::Lifecycle(_) => {
-                    out.intervals.insert(name.clone(), Intervals { everybody: Some(1.0), cohorts: vec![] });
+                    let typed = Intervals { everybody: Some(1.0), slipping: 2.0, lapsed: 4.0, ..Intervals::default() };
+                    out.intervals.insert(name.clone(), typed);
                 }
                 Method::KMeans(k) => {
                     let d = k.features.len();

@@ -235,7 +235,9 @@ impl World<'_> {
     }
 
     fn columns_help(&self, name: &Name, entity: &str, problems: &Problems) -> String {
+        // Helpers of a pipeline and of presets begin with `_`: who looks for one writes that.
         let mut known = self.columns.of_entity(entity);
+        known.retain(|k| !k.starts_with('_') || name.value.starts_with('_'));
         known.extend(self.declared.texts("segments"));
         known.sort_unstable();
         known.dedup();

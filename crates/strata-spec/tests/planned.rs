@@ -118,7 +118,10 @@ fn attributes_and_segments_say_what_was_written() {
     let planned = |name: &str| p.segmentation(name).unwrap().planned.clone().unwrap();
     assert!(matches!(planned("upper"), PlannedMethod::Sql { sql, .. } if sql.text == "upper(region)"));
     let Method::Lifecycle(stage) = p.segmentation("stage").unwrap().method.clone() else { panic!("lifecycle@2") };
-    assert_eq!((stage.prior_gaps, stage.new_until, stage.slipping, stage.back, stage.lapsed), (4.0, 3, 2.0, 1.5, 4.0));
+    assert_eq!(
+        (stage.prior_gaps, stage.new_until, stage.slipping, stage.back, stage.lapsed),
+        (4.0, 3, Some(2.0), Some(1.5), None)
+    );
     assert!(stage.prospect && !stage.reactivated && stage.cap_days == Some(540));
     assert_eq!(stage.state.as_ref().unwrap().as_str(), "out/people");
     assert!(matches!(planned("drift"), PlannedMethod::Watch(w) if w.psi_stop == Some(0.25)));

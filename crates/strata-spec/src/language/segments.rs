@@ -198,11 +198,16 @@ pub(crate) static LIFECYCLE_2: Shape = Shape::new(
         key("recency_days", Form::Sql, "Days since the last of them."),
         key("gap_days", Form::Sql, "The sum of the days between one and the next."),
         key("gaps", Form::Sql, "How many such gaps there are."),
+        key(
+            "last_gap",
+            Form::Sql,
+            "Days of the last of them: `slipping` and `lapsed` are then the 80th and the 95th percentile of what it was in intervals, where they are not given.",
+        ),
         key("cohort", Form::Text, "The attribute whose mean interval stands in for missing gaps; everybody's if absent."),
         key("prior_gaps", Form::Real(0.0), "How many gaps that mean counts for (4)."),
         key("new_until", Form::Whole(1, 1000), "At most so many purchase days are new (3)."),
         key("slipping", Form::Real(0.0), "Slipping when recency is more than so many intervals (2)."),
-        key("back", Form::Real(0.0), "Who was slipping, or lapsed, and bought nothing since leaves slipping below so many intervals (1.5); needs `state`."),
+        key("back", Form::Real(0.0), "Who was slipping, or lapsed, and bought nothing since leaves slipping below so many intervals (1.5, or three quarters of a `slipping` that is found); needs `state`."),
         key("lapsed", Form::Real(0.0), "Lapsed when recency is more than so many intervals (4)."),
         key("cap_days", DAYS, "Lapsed after more than so many days, whatever the interval."),
         key(

@@ -157,18 +157,20 @@ pub struct Lifecycle {
     pub gap_days: Sql,
     /// Number of such gaps.
     pub gaps: Sql,
+    /// Days of the last such gap; with it, the cut-offs that are not given follow from it.
+    pub last_gap: Option<Sql>,
     /// Attribute whose mean interval stands in for missing gaps; `None`: everybody's.
     pub cohort: Option<Name>,
     /// How many gaps that mean counts for (4).
     pub prior_gaps: f64,
     /// At most so many purchase days are new (3).
     pub new_until: u32,
-    /// Slipping beyond this (2).
-    pub slipping: f64,
-    /// Who was slipping or lapsed and bought nothing since leaves slipping below this (1.5).
-    pub back: f64,
-    /// Lapsed beyond this (4).
-    pub lapsed: f64,
+    /// Slipping beyond this; 2, or found from `last_gap`.
+    pub slipping: Option<f64>,
+    /// Who was slipping or lapsed and bought nothing since leaves slipping below this; 1.5, or three quarters of a `slipping` that is found.
+    pub back: Option<f64>,
+    /// Lapsed beyond this; 4, or found from `last_gap`.
+    pub lapsed: Option<f64>,
     /// Lapsed after so many days, whatever the interval.
     pub cap_days: Option<u64>,
     /// `prospect` is a stage of its own.
@@ -179,6 +181,21 @@ pub struct Lifecycle {
     pub state: Option<Name>,
     /// Label outside `where`.
     pub others: Option<Name>,
+}
+
+impl Lifecycle {
+    /// `slipping` where nothing says what it is.
+    pub const SLIPPING: f64 = 2.0;
+    /// `lapsed` where nothing says what it is.
+    pub const LAPSED: f64 = 4.0;
+    /// `back` where `slipping` is not found.
+    pub const BACK: f64 = 1.5;
+
+    /// `back`, where slipping is beyond `slipping`.
+    pub fn back(&self, slipping: f64) -> f64 {
+        let is_found = self.slipping.is_none() && self.last_gap.is_some();
+        self.back.unwrap_or(if is_found { 0.75 * slipping } else { Self::BACK })
+    }
 }
 
 /// How segments move between runs.

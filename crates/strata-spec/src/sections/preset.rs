@@ -174,12 +174,13 @@ pub(crate) fn lifecycle_2(f: &mut Fields) -> Lifecycle {
         recency_days: f.need_sql("recency_days", "write `recency_days: days_since(last_purchase_at)`"),
         gap_days: f.need_sql("gap_days", "write `gap_days: total(gap)`, as an attribute of a table of gaps"),
         gaps: f.need_sql("gaps", "write `gaps: count(gap)`, as an attribute of a table of gaps"),
+        last_gap: f.sql("last_gap"),
         cohort: f.name("cohort"),
         prior_gaps: f.real("prior_gaps", 0.0).unwrap_or(4.0),
         new_until: f.whole("new_until", 1..=1000).and_then(|n| u32::try_from(n).ok()).unwrap_or(3),
-        slipping: f.real("slipping", 0.0).unwrap_or(2.0),
-        back: f.real("back", 0.0).unwrap_or(1.5),
-        lapsed: f.real("lapsed", 0.0).unwrap_or(4.0),
+        slipping: f.real("slipping", 0.0),
+        back: f.real("back", 0.0),
+        lapsed: f.real("lapsed", 0.0),
         cap_days: f.whole("cap_days", 1..=1_000_000),
         prospect: substates.iter().any(|n| n.value == "prospect"),
         reactivated: substates.iter().any(|n| n.value == "reactivated"),
@@ -195,16 +196,35 @@ pub(crate) fn lifecycle_2(f: &mut Fields) -> Lifecycle {
             f.p.add(Diagnostic::error(codes::MISSING_KEY, f.key_span(key), message).help(help));
         }
     }
-    for (low, high, below, above) in
-        [("back", "slipping", made.back, made.slipping), ("slipping", "lapsed", made.slipping, made.lapsed)]
-    {
-        if below > above {
+    cut_offs(f, &made);
+    made
+}
+
+/// Stages follow each other.
+fn cut_offs(f: &mut Fields, made: &Lifecycle) {
+    let found = made.last_gap.is_some();
+    if found && made.slipping.is_none() && made.back.is_some() {
+        let message = "`back` is three quarters of `slipping` where `last_gap` says what that is".to_owned();
+        read::bad_value(codes::BAD_NUMBER, f.key_span("back"), message, "leave `back` out, or give `slipping` as well", f.p);
+    }
+    if found && made.slipping.is_some() && made.lapsed.is_some() {
+        let message = "`last_gap` says what `slipping` and `lapsed` are, and both are given".to_owned();
+        let problem = Diagnostic::error(codes::CHOOSE_ONE, f.key_span("last_gap"), message);
+        f.p.add(problem.help("leave out `last_gap`, or one of the two"));
+    }
+    // What is found is held against what is given once it is known.
+    let slipping = made.slipping.or((!found).then_some(Lifecycle::SLIPPING));
+    let back = made.back.or(slipping.map(|_| Lifecycle::BACK));
+    let lapsed = made.lapsed.or((!found).then_some(Lifecycle::LAPSED));
+    for (low, high, below, above) in [("back", "slipping", back, slipping), ("slipping", "lapsed", slipping, lapsed)] {
+        if let (Some(below), Some(above)) = (below, above)
+            && below > above
+        {
             let message = format!("`{low}` ({below}) must not be more than `{high}` ({above})");
             let at = if f.has(low) { f.key_span(low) } else { f.key_span(high) };
             read::bad_value(codes::BAD_NUMBER, at, message, "stages follow each other: `back` <= `slipping` <= `lapsed`", f.p);
         }
     }
-    made
 }
 
 /// `(<sql>) <comparison>` at the user's own place. A `--` comment in the expression must not swallow the bracket.
