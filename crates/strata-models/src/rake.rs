@@ -4,6 +4,7 @@
 mod curve;
 mod diagnostics;
 mod problem;
+mod table;
 mod weights;
 mod within;
 
@@ -13,6 +14,7 @@ use crate::{Error, Result, exact::Sum};
 pub use curve::{CapPoint, Spread, cap_curve};
 pub use diagnostics::{WeightDiagnostics, factored_diagnostics, weight_diagnostics};
 use problem::Problem;
+pub use table::{CELLS_MAX, TableWeights};
 pub use weights::CellWeights;
 pub use within::{least_miss, rake_within};
 

@@ -6,8 +6,7 @@ use crate::solve::{float, integer, scalar};
 use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::{DataFusionError, ScalarValue, internal_datafusion_err};
-use strata_models::rake::{Cell, CellWeights};
-use strata_operators::functions::TableWeights;
+use strata_models::rake::{Cell, CellWeights, TableWeights};
 use strata_plan::weighing::CellBy;
 
 /// A sample as raking takes it.
@@ -74,11 +73,11 @@ impl Cells<'_> {
                 }
                 CellBy::Number(_) => {
                     let Some(bytes) = bytes(batch, 0, row)? else { continue };
-                    let table = TableWeights::from_bytes(bytes).map_err(internal)?;
-                    if table.outside > 0 {
+                    let table = TableWeights::from_bytes(bytes).map_err(|e| internal(DataFusionError::External(e.into())))?;
+                    if table.outside() > 0 {
                         return Ok(None);
                     }
-                    for (number, weights) in table.cells.into_iter().enumerate().filter(|(_, w)| w.rows() > 0) {
+                    for (number, weights) in table.cells() {
                         self.push(&mut out, self.numbered(number), weights);
                     }
                 }

@@ -33,9 +33,9 @@ struct Rest {
 
 /// The sum of floats above 0 of like size: `total` times 2 to the power of `base` − 1075, exactly. `base` is 0 while there are none.
 #[derive(Debug, Clone, Copy, Default)]
-struct Near {
-    base: u32,
-    total: i128,
+pub(super) struct Near {
+    pub(super) base: u32,
+    pub(super) total: i128,
 }
 
 impl Near {
@@ -77,6 +77,11 @@ impl CellWeights {
     pub const fn new() -> Self {
         let none = Near { base: 0, total: 0 };
         Self { rows: 0, sum: none, squares: none, rest: None, min: f64::INFINITY, max: f64::NEG_INFINITY }
+    }
+
+    /// Those of `rows` rows, at least one, that have been added up. INVARIANT: bases are exponents of normal floats, at least 53.
+    pub(super) const fn of_near(rows: i64, sum: Near, squares: Near, min: f64, max: f64) -> Self {
+        Self { rows, sum, squares, rest: None, min, max }
     }
 
     /// Adds the weight of a row.

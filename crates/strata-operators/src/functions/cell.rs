@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, Int32Array};
+use arrow::array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use hashbrown::HashMap;
+
+pub use strata_models::rake::CELLS_MAX;
 
 use super::columnar::primitive;
 use super::scalar::Scalar;
@@ -17,8 +19,6 @@ use super::values::HASHER;
 pub const CELL: &str = "strata_cell";
 /// Name of the function that looks up a number by cell; pipelines cannot call it.
 pub const CELL_FACTOR: &str = "strata_cell_factor";
-/// Cells of a table of margins, at most: their factors are part of a plan.
-pub const CELLS_MAX: usize = 65_536;
 
 const USAGE: &str = "strata_cell(levels, column, ..)";
 const FACTOR_USAGE: &str = "strata_cell_factor(factors, levels, column, ..)";
@@ -127,8 +127,7 @@ impl Cells {
     fn of(usage: &str, pairs: &[ColumnarValue], rows: usize) -> Result<Self> {
         let one = pairs.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
         let rows = if one { 1 } else { rows };
-        let mut out = Self { cells: vec![0; rows], some_outside: false, one };
-        let mut all = 1_usize;
+        let (mut all, mut columns) = (1_usize, vec![]);
         for pair in pairs.chunks(2) {
             let [levels, column] = pair else { return internal_err!("`{usage}` was planned with half a pair") };
             let (levels, column) = (list(usage, levels)?, column.to_array(rows)?);
@@ -136,14 +135,15 @@ impl Cells {
             if all > CELLS_MAX || levels.null_count() > 0 {
                 return plan_err!("levels of `{usage}` are not null, and of {CELLS_MAX} cells at most");
             }
-            match column.data_type() {
-                DataType::Int64 => {
-                    out.go_on(primitive::<Int64Type>(&levels)?.values(), primitive::<Int64Type>(&column)?.values())
-                }
-                found => return internal_err!("`{usage}` was planned over {found}"),
-            }
+            columns.push((primitive::<Int64Type>(&levels)?.clone(), primitive::<Int64Type>(&column)?.clone()));
+        }
+        if let Some(cells) = of_differences(&columns, rows) {
+            return Ok(Self { cells, some_outside: false, one });
+        }
+        let mut out = Self { cells: vec![0; rows], some_outside: true, one };
+        for (levels, column) in &columns {
+            out.go_on(levels.values(), column.values());
             if let Some(nulls) = column.nulls().filter(|n| n.null_count() > 0) {
-                out.some_outside = true;
                 out.cells.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(cell, _)| *cell = NONE);
             }
         }
@@ -154,15 +154,6 @@ impl Cells {
     fn go_on(&mut self, levels: &[i64], column: &[i64]) {
         let n = levels.len() as i32;
         let (least, most) = (levels.iter().min().copied().unwrap_or(0), levels.iter().max().copied().unwrap_or(0));
-        let is_run = levels.iter().zip(0..).all(|(level, place)| level.wrapping_sub(least) == place);
-        // Where some value is below the first level or above the last, a difference has a sign.
-        let some_far = || column.iter().fold(0, |signs, v| signs | v.wrapping_sub(least) | (most.wrapping_sub(*v))) < 0;
-        if is_run && !self.some_outside && !some_far() {
-            let place = |value: i64| value.wrapping_sub(least) as i32;
-            self.cells.iter_mut().zip(column).for_each(|(cell, value)| *cell = *cell * n + place(*value));
-            return;
-        }
-        self.some_outside = true;
         if most.abs_diff(least) < DENSE_MAX as u64 {
             let mut table = vec![NONE; most.abs_diff(least) as usize + 1];
             levels.iter().zip(0..).for_each(|(level, code)| table[level.abs_diff(least) as usize] = code);
@@ -176,6 +167,26 @@ impl Cells {
         table.extend(levels.iter().copied().zip(0..));
         self.cells.iter_mut().zip(column).for_each(|(cell, value)| on(cell, n, table.get(value).copied().unwrap_or(NONE)));
     }
+}
+
+/// The cells of rows where the levels of every column follow one another and every value is one of them: places are differences then.
+fn of_differences(columns: &[(Int64Array, Int64Array)], rows: usize) -> Option<Vec<i32>> {
+    let (mut cells, mut signs) = (vec![0_i32; rows], 0_i64);
+    for (levels, column) in columns {
+        let (least, n) = (*levels.values().first()?, levels.len() as i32);
+        let is_run = levels.values().iter().zip(0..).all(|(level, place)| level.checked_sub(least) == Some(place));
+        if !is_run || column.null_count() > 0 {
+            return None;
+        }
+        let most = least + i64::from(n) - 1;
+        for (cell, value) in cells.iter_mut().zip(column.values()) {
+            let place = value.wrapping_sub(least);
+            // Where a value is below the first level or above the last, a difference has a sign.
+            signs |= place | most.wrapping_sub(*value);
+            *cell = cell.wrapping_mul(n).wrapping_add(place as i32);
+        }
+    }
+    (signs >= 0).then_some(cells)
 }
 
 /// Goes on to the place `code` among `levels`; from none, and to none, it is none.

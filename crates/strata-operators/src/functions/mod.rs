@@ -33,7 +33,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub use cell::{CELL, CELL_FACTOR, CELLS_MAX, has_levels};
-pub use cell_weights::{CELL_WEIGHTS, TABLE_WEIGHTS, TableWeights};
+pub use cell_weights::{CELL_WEIGHTS, TABLE_WEIGHTS};
 pub use hash::HASH64;
 pub use prn::{SecretResolver, key_bytes, permanent_random_number, set_secret_resolver};
 pub use pseudonym::PSEUDONYM;
